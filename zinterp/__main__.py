@@ -1,0 +1,5 @@
+"""``python -m zinterp``."""
+
+from zinterp.cli.main import main
+
+main()

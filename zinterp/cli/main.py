@@ -1,0 +1,70 @@
+"""The ``zinterp`` command: finds the subcommand, and turns errors into one line and an exit code."""
+
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+import zinterp
+from zinterp.errors import ZinterpError
+
+COMMANDS = ("upsample", "info", "demo", "models", "train")
+"""Each is a module beside this one with a click command ``command``."""
+
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"zinterp.cli.{cmd_name}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "ZINTERP"})
+@click.version_option(zinterp.__version__, "-V", "--version", prog_name="zinterp")
+def cli() -> None:
+    """Make a microscopy volume denser in z: synthesise the planes between its planes.
+
+    Every option can also be given as ZINTERP_<COMMAND>_<OPTION> in the environment, or by --config FILE.toml.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
+    signal.signal(signal.SIGTERM, terminated)
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except ZinterpError as error:
+        click.secho(f"zinterp: {printable(str(error))}", fg="red", err=True)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """On SIGTERM leave through all ``finally`` blocks."""
+    sys.exit(EXIT_TERMINATED)
+
+
+def printable(text: str) -> str:
+    """Text on one line, with what could steer a terminal shown as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))

@@ -1,0 +1,213 @@
+"""Options that more than one command has, each declared once.
+
+--model  --device  --precision  --tile  --overlap  --max-memory  --intensity-range  --voxel-size  --channel  --time
+--fill-nonfinite  --factor  --depths  --config  --quiet  -v  --log-file  --json
+"""
+
+import logging
+import re
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zinterp.errors import BadOptionError
+from zinterp.volume import VoxelSize
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+class Size(click.ParamType[int]):
+    """Bytes, as in 8GB, 500MB or 2GiB."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Text to bytes."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?", str(value).strip().upper())
+        if not match or match[2] not in BYTES:
+            self.fail(f"{value!r} is not a size, expected a number and a unit: write 8GB", param, ctx)
+        return int(float(match[1]) * BYTES[match[2]])
+
+
+class Numbers(click.ParamType[list[str]]):
+    """Numbers separated by commas, kept as text so that 0.1 stays a tenth."""
+
+    name = "NUMBER,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        """Text to numbers as text."""
+        parts = value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
+        for part in parts:
+            try:
+                float(part)
+            except (TypeError, ValueError):
+                self.fail(f"{part!r} is not a number, expected numbers and commas: write 0.25,0.5", param, ctx)
+        return [str(part) for part in parts]
+
+
+class Range(click.ParamType[tuple[float, float]]):
+    """Two grey values, LOW,HIGH."""
+
+    name = "LOW,HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Text to two numbers."""
+        if isinstance(value, tuple):
+            return value
+        numbers = Numbers().convert(value, param, ctx)
+        if len(numbers) != 2:
+            self.fail(f"{value!r} is not two numbers, expected LOW,HIGH: write 0,4095", param, ctx)
+        return float(numbers[0]), float(numbers[1])
+
+
+class Voxel(click.ParamType[VoxelSize]):
+    """A voxel size, ZxYxXUNIT."""
+
+    name = "ZxYxXUNIT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VoxelSize:
+        """Text to a VoxelSize."""
+        if isinstance(value, VoxelSize):
+            return value
+        try:
+            return VoxelSize.parse(str(value))
+        except BadOptionError as error:
+            self.fail(str(error), param, ctx)
+
+
+def apply(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Stack decorators, the first one shown first in the help."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
+    """Take defaults from a TOML file whose keys are the command's options."""
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{path} is not TOML ({error}), expected lines like: factor = 4") from error
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option) and p.name and p.expose_value}
+    given = {key.replace("-", "_"): value for key, value in values.items()}
+    if unknown := sorted(set(given) - known):
+        raise click.UsageError(
+            f"{path} has the unknown keys {', '.join(unknown)}, expected some of {', '.join(sorted(known))}"
+        )
+    ctx.default_map = {**(ctx.default_map or {}), **given}
+
+
+def set_up_logging(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    """Send the log to stderr and, where asked, to a file. Runs when the last of the three options is known."""
+    level = logging.WARNING if ctx.params.get("quiet") else logging.DEBUG if ctx.params.get("verbose") else logging.INFO
+    root = logging.getLogger("zinterp")
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers[0].setLevel(level)
+    if value is not None:
+        try:
+            handlers.append(logging.FileHandler(str(value), encoding="utf-8"))
+        except OSError as error:
+            raise click.UsageError(
+                f"cannot write the log {value} ({error.strerror}): give another --log-file"
+            ) from error
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    root.propagate = False
+
+
+def log_options(command: Command) -> Command:
+    """--quiet, -v, --log-file and --config."""
+    return apply(
+        click.option("-q", "--quiet", is_flag=True, is_eager=True, help="Only warnings and errors on stderr."),
+        click.option("-v", "--verbose", is_flag=True, is_eager=True, help="Details on stderr."),
+        click.option(
+            "--log-file",
+            type=click.Path(dir_okay=False),
+            callback=set_up_logging,
+            help="Also log to this file, in full.",
+        ),
+        click.option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=read_config,
+            help="Take options from a TOML file; the command line comes first.",
+        ),
+    )(command)
+
+
+def geometry_options(command: Command) -> Command:
+    """--factor and --depths."""
+    return apply(
+        click.option("-f", "--factor", type=int, help="Make planes this many times denser: 2, 3, 4, ..."),
+        click.option("--depths", type=Numbers(), metavar="T,T,...", help="Planes at these depths of each gap, 0 to 1."),
+    )(command)
+
+
+def network_options(command: Command) -> Command:
+    """--model, --device, --precision, --tile, --overlap, --max-memory."""
+    return apply(
+        click.option(
+            "-m",
+            "--model",
+            metavar="NAME|FILE",
+            help="cubic, linear, a name that 'zinterp models' lists, or a weights file.  [default: the first listed]",
+        ),
+        click.option(
+            "--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where the network computes.  [default: auto]"
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+            help="Of the network's convolutions.  [default: auto]",
+        ),
+        click.option("--tile", type=click.IntRange(min=1), help="Edge of the tiles in pixels.  [default: by memory]"),
+        click.option(
+            "--overlap", type=click.IntRange(min=0), help="Pixels that tiles share.  [default: the network's need]"
+        ),
+        click.option("--max-memory", type=Size(), help="What the job may use.  [default: half of the machine's]"),
+    )(command)
+
+
+def input_options(command: Command) -> Command:
+    """--intensity-range, --voxel-size, --channel, --time, --fill-nonfinite."""
+    return apply(
+        click.option(
+            "--voxel-size", type=Voxel(), help="Of the input, z first, as in 20x5x5nm, where the file is wrong."
+        ),
+        click.option("--channel", type=click.IntRange(min=0), help="Which channel to take from a file with several."),
+        click.option("--time", type=click.IntRange(min=0), help="Which time point to take from a file with several."),
+        click.option(
+            "--intensity-range",
+            type=Range(),
+            help="Grey values that bound what is of interest.  [default: 0.1 and 99.9 percentiles]",
+        ),
+        click.option(
+            "--fill-nonfinite",
+            is_flag=True,
+            default=None,
+            help="Interpolate around NaN and infinite pixels, not refuse them.",
+        ),
+    )(command)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were set; the library has the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,27 @@
+"""What commands print about volumes and jobs."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from zinterp.job import Job
+    from zinterp.volume import VolumeInfo
+
+
+def describe_volume(info: "VolumeInfo") -> str:
+    """Planes, pixels, dtype and bytes on one line."""
+    depth, height, width = info.shape
+    return f"{depth} planes of {width} x {height} pixels, {info.dtype.name}, {info.bytes / 1e6:.1f} MB"
+
+
+def describe_job(job: "Job") -> list[str]:
+    """The lines about a job that is planned."""
+    tiles = job.layout.counts[0] * job.layout.counts[1]
+    made = len(job.grid) - job.grid.planes
+    return [
+        f"  output      {describe_volume(job.output)}, {job.output.format}",
+        f"  of these    {job.grid.planes} acquired, {made} synthesised, {len(job.slabs)} slabs",
+        f"  voxel size  {job.output.voxel_size} (z, y, x)",
+        f"  model       {job.model}, {tiles} tiles of {job.layout.tile[1]} x {job.layout.tile[0]} pixels a plane",
+        f"  intensity   {job.normalizer.low:g} to {job.normalizer.high:g} as 0 to 1",
+        *(f"  note        {note}" for note in job.notes),
+    ]

@@ -1,0 +1,84 @@
+"""``zinterp upsample``."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zinterp.cli.options import geometry_options, given, input_options, log_options, network_options
+from zinterp.cli.progress import logger, show_progress
+from zinterp.cli.text import describe_job
+
+
+@click.command("upsample")
+@click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="The output.  [default: <stem>_x4 beside the input]"
+)
+@click.option("--output-dir", type=click.Path(path_type=Path), help="The folder for outputs with default names.")
+@geometry_options
+@network_options
+@input_options
+@click.option(
+    "--format", type=click.Choice(["tiff", "ome-tiff", "ome-zarr"]), help="Of the output.  [default: by suffix]"
+)
+@click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
+@click.option("--slab-depth", type=click.IntRange(min=1), help="Output planes made at a time.  [default: by memory]")
+@click.option("--overwrite", is_flag=True, default=None, help="Replace the output if there is one.")
+@click.option("--resume", is_flag=True, default=None, help="Go on where an interrupted job stopped.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was done as JSON, one object an output.")
+@log_options
+def command(
+    inputs: tuple[Path, ...],
+    output: Path | None,
+    output_dir: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    log_file: str | None,
+    **options: Any,  # the fields of UpsampleOptions that were declared above
+) -> None:
+    """Make stacks denser in z.
+
+    INPUT is a TIFF stack or an OME-Zarr folder. Every acquired plane is in the output bit for bit, with synthesised
+    ones in between. The path of the output is printed.
+
+    \b
+    Examples:
+      zinterp upsample stack.tif --factor 4
+      zinterp upsample stack.ome.zarr -o dense.ome.zarr --depths 0.25,0.5,0.75
+      zinterp upsample *.tif --output-dir dense --factor 2 --model cubic
+    """
+    from zinterp.errors import BadOptionError
+    from zinterp.job import UpsampleOptions, default_target
+    from zinterp.pipeline import build_interpolator, opened, upsample
+
+    if output is not None and (output_dir is not None or len(inputs) > 1):
+        raise click.UsageError("-o names the output of one input, expected --output-dir for several")
+    if output_dir is not None and not output_dir.is_dir():
+        raise BadOptionError(f"the folder {output_dir} does not exist, expected one for the outputs: create it first")
+    chosen = given(options)
+    settings = UpsampleOptions(**chosen)
+    interpolator = None
+    for source in inputs:
+        target = output or default_target(source, settings, output_dir)
+        if dry_run:
+            with opened(source, target, settings, interpolator) as (job, _, interpolator):
+                click.echo("\n".join([f"{source} -> {target}", *describe_job(job)]))
+            continue
+        if len(inputs) > 1 and interpolator is None:
+            interpolator = build_interpolator(settings)
+        start = time.monotonic()
+        with show_progress(source.name, "planes") as show:
+            upsample(source, target, interpolator=interpolator, report=lambda p: show(p.done, p.total), **chosen)
+        seconds = time.monotonic() - start
+        logger.info("wrote %s in %.1f s", target, seconds)
+        click.echo(
+            json.dumps({"source": str(source), "output": str(target), "seconds": round(seconds, 3)})
+            if as_json
+            else target
+        )

@@ -1,0 +1,45 @@
+"""The errors that zinterp raises on purpose, each also the builtin error that fits it.
+
+ZinterpError
+├── BadVolumeError (ValueError)     an input that cannot be upsampled as it is
+├── BadOptionError (ValueError)     an argument out of its range
+├── BadWeightsError (ValueError)    a weights file that cannot be trusted or used
+├── OutputExistsError (FileExistsError)  an output that would be overwritten
+├── OutputError (OSError)           an output that cannot be written
+├── InputError (OSError)            an input that cannot be read
+└── MissingExtraError (ImportError) an optional dependency that is not installed
+
+``cli/main.py`` turns them into one line and exit code 1; any other exception is a bug and keeps its traceback.
+"""
+
+
+class ZinterpError(Exception):
+    """Base of every error that zinterp raises on purpose."""
+
+
+class BadVolumeError(ZinterpError, ValueError):
+    """The volume was read, but is not something that can be upsampled as it is."""
+
+
+class BadOptionError(ZinterpError, ValueError):
+    """An argument is outside of what it may be."""
+
+
+class BadWeightsError(ZinterpError, ValueError):
+    """A weights file is unknown, damaged, or not for this network."""
+
+
+class InputError(ZinterpError, OSError):
+    """An input is missing, unreadable, or not in a format that zinterp reads."""
+
+
+class OutputError(ZinterpError, OSError):
+    """An output cannot be written."""
+
+
+class OutputExistsError(ZinterpError, FileExistsError):
+    """An output is there already and may not be overwritten."""
+
+
+class MissingExtraError(ZinterpError, ImportError):
+    """A feature needs a package that is not installed."""

@@ -1,0 +1,1 @@
+"""Ways to run slabs, each giving the same result to the bit."""

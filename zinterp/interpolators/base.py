@@ -1,0 +1,46 @@
+"""What every way to make planes between planes has in common."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Planes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an interpolator asks of those who call it.
+
+    Parameters
+    ----------
+    context : int
+        Acquired planes on each side of the gap.
+    multiple_of : int
+        Height and width of tiles, and their positions, are multiples of this.
+    overlap : int
+        Pixels that neighbouring tiles share by default; 0 where a pixel depends on itself alone.
+    bytes_per_pixel : int
+        Working memory for each pixel of a tile.
+    """
+
+    context: int
+    multiple_of: int = 1
+    overlap: int = 0
+    bytes_per_pixel: int = 64
+
+
+class Interpolator(Protocol):
+    """Make planes in the gap between the middle two of ``2 * needs.context`` planes.
+
+    A call takes planes of shape (N, 2 * context, Y, X), float32, normalised to about [0, 1], and times of shape (K,),
+    in (0, 1); it returns the planes at these depths, shape (N, K, Y, X), float32. ``identity`` names it for the record,
+    with the hash of its weights where it has some.
+    """
+
+    identity: str
+    needs: Needs
+
+    def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
+        """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""

@@ -1,0 +1,90 @@
+"""A trained network as an interpolator: the one place where numpy becomes torch and back."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zinterp.errors import BadOptionError
+from zinterp.interpolators.base import Needs, Planes
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+BYTES_PER_PIXEL = 700  # measured peak of a whole call on a 1024 x 1024 tile, rounded up
+OVERLAP = 96
+
+
+class NetworkInterpolator:
+    """Run a network on tiles. See ``Interpolator``.
+
+    Parameters
+    ----------
+    network : nn.Module
+        ``(planes (N, 2 * context, H, W), times (N, K)) -> (N, K, H, W)``, with ``context`` and ``multiple_of``.
+    identity : str
+        Name and hash of the weights.
+    device : str
+        ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; ``auto`` takes CUDA where there is one.
+    precision : str
+        Of the convolutions: ``fp32``, ``bf16``, ``fp16``, or ``auto``: the fastest that the device does well.
+
+    Raises
+    ------
+    BadOptionError
+        If the device is not there or the precision is not for it.
+    """
+
+    def __init__(self, network: Any, *, identity: str, device: str = "auto", precision: str = "auto") -> None:
+        self.identity = identity
+        self.device = choose_device(device)
+        self.dtype = choose_precision(precision, self.device)
+        self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+        self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL)
+
+    @torch.inference_mode()
+    def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
+        """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
+        frames = torch.from_numpy(np.ascontiguousarray(planes)).to(self.device)
+        t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            result = self.network(frames, t)
+        return np.asarray(result.float().cpu().numpy())
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device of a name, checked to be there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    available = {
+        "cpu": device.index in (None, 0),
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available.get(device.type, False):
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        raise BadOptionError(f"the device is {name!r}, expected one that is here: auto, {', '.join(there)}")
+    return device
+
+
+def choose_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype of the convolutions."""
+    if name == "auto":
+        if device.type == "cuda":
+            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else torch.float32
+    if name not in PRECISIONS:
+        raise BadOptionError(f"the precision is {name!r}, expected one of auto, {', '.join(PRECISIONS)}")
+    if name == "fp16" and device.type == "cpu":
+        raise BadOptionError("the precision is 'fp16', which no CPU does at speed: expected auto, fp32 or bf16")
+    return PRECISIONS[name]
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(bool(getattr(torch.cpu, probe, bool)()) for probe in probes)

@@ -1,0 +1,172 @@
+"""Weights: safetensors files that say which network they are for, and the index of those that are shipped."""
+
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zinterp.errors import BadOptionError, BadWeightsError
+from zinterp.models import ARCHITECTURES
+
+if TYPE_CHECKING:
+    from torch import nn
+
+INDEX = "index.toml"
+DIRECTORY_VARIABLE = "ZINTERP_WEIGHTS_DIR"
+
+
+@dataclass(frozen=True)
+class ShippedWeights:
+    """One entry of the index: a file, what it must be, and where it came from."""
+
+    name: str
+    path: Path
+    sha256: str
+    parameters: int
+    summary: str
+    about: Mapping[str, Any]
+
+    def verify(self) -> None:
+        """Raise BadWeightsError unless the file is there and is the one that was indexed."""
+        if not self.path.is_file():
+            raise BadWeightsError(
+                f"the weights {self.path} are missing, expected them beside {INDEX}: install zinterp again"
+            )
+        found = sha256_of(self.path)
+        if found != self.sha256:
+            raise BadWeightsError(
+                f"the weights {self.path} have the hash {found[:12]}, expected {self.sha256[:12]}: "
+                "the file is damaged or was replaced; install zinterp again"
+            )
+
+
+def sha256_of(path: Path) -> str:
+    """The file's SHA-256, 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_directory() -> Path:
+    """Where the shipped weights lie: $ZINTERP_WEIGHTS_DIR, the installed package, or the source tree.
+
+    Raises
+    ------
+    BadWeightsError
+        If none of these holds an index.
+    """
+    if given := os.environ.get(DIRECTORY_VARIABLE):
+        candidates = [Path(given)]
+    else:
+        package = Path(str(resources.files("zinterp")))
+        candidates = [package / "_weights", package.parent / "weights"]
+    for candidate in candidates:
+        if (candidate / INDEX).is_file():
+            return candidate
+    tried = " or ".join(map(str, candidates))
+    raise BadWeightsError(f"no {INDEX} in {tried}, expected the shipped weights there: install zinterp again")
+
+
+def shipped_weights() -> dict[str, ShippedWeights]:
+    """All shipped weights by name, the default first."""
+    directory = weights_directory()
+    try:
+        index = tomllib.loads((directory / INDEX).read_text(encoding="utf-8"))
+        entries = {
+            name: ShippedWeights(
+                name=name,
+                path=directory / str(entry["file"]),
+                sha256=str(entry["sha256"]),
+                parameters=int(entry["parameters"]),
+                summary=str(entry["summary"]),
+                about=entry,
+            )
+            for name, entry in index["weights"].items()
+        }
+        default = str(index["default"])
+        return {default: entries[default], **entries}
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BadWeightsError(f"{directory / INDEX} is damaged ({error!r}): install zinterp again") from error
+
+
+def find_weights(model: str) -> tuple[str, Path]:
+    """The name and file of a model given by name or path, its hash checked if it is a shipped one.
+
+    Raises
+    ------
+    BadOptionError
+        If it is neither a known name nor a file.
+    """
+    shipped = shipped_weights()
+    if model in shipped:
+        shipped[model].verify()
+        return model, shipped[model].path
+    path = Path(model)
+    if path.is_file():
+        return path.stem, path
+    raise BadOptionError(
+        f"the model is {model!r}, expected one of {', '.join(shipped)}, cubic, linear or a .safetensors file: "
+        "'zinterp models' describes them"
+    )
+
+
+def load_network(path: Path) -> "nn.Module":
+    """Build the network that a weights file is for and fill it.
+
+    Raises
+    ------
+    BadWeightsError
+        If the file is not safetensors, names no known network, or its tensors do not fit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise BadWeightsError(f"{path} cannot be read ({error}), expected weights in safetensors format") from error
+    architecture = metadata.get("architecture", "")
+    if architecture not in ARCHITECTURES:
+        raise BadWeightsError(
+            f"{path} is for the network {architecture!r}, expected one of {', '.join(ARCHITECTURES)}: "
+            "was it made by 'zinterp train'?"
+        )
+    try:
+        network = ARCHITECTURES[architecture](json.loads(metadata.get("sizes", "{}")))
+        network.load_state_dict(tensors, strict=True)
+    except (ValueError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadWeightsError(f"{path} does not fit the network {architecture} ({reason}): it is damaged") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise BadWeightsError(f"{path} holds weights that are not finite: its training failed; use an earlier one")
+    return network
+
+
+def save_network(
+    path: Path, network: "nn.Module", *, architecture: str, sizes: Mapping[str, object], about: Mapping[str, str]
+) -> None:
+    """Write the weights of a network, float32, to a temporary name and rename it.
+
+    Parameters
+    ----------
+    path : Path
+        The ``.safetensors`` file.
+    network : nn.Module
+    architecture : str
+        A name of ``zinterp.models.ARCHITECTURES``.
+    sizes : mapping
+        What builds a network of the same sizes, as JSON can hold it.
+    about : mapping of str to str
+        Data, recipe: anything a reader should know.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    metadata = {**about, "architecture": architecture, "sizes": json.dumps(sizes)}
+    temporary = path.with_name(path.name + ".partial")
+    save_file(tensors, temporary, metadata=metadata)
+    os.replace(temporary, path)

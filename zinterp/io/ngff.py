@@ -1,0 +1,310 @@
+"""OME-Zarr (NGFF 0.4 and 0.5) and bare Zarr arrays."""
+
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaozarrs
+import zarr
+import zarr.errors
+from pydantic import ValidationError
+from yaozarrs import v04, v05
+
+from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
+
+CHUNK = 256  # pixels, along y and x
+SHARD = 2048  # pixels, along y and x
+CHUNK_DEPTH = 16  # planes, at most
+SMALLEST_LEVEL = 256  # pixels: no level is made once the plane's longer edge is this short
+
+
+class NgffReader(Closing):
+    """Planes of the finest level of an OME-Zarr image, or of a Zarr array. See ``VolumeReader``."""
+
+    def __init__(self, path: Path, *, channel: int | None = None, time: int | None = None) -> None:
+        self._path = path
+        with reading(path):
+            node = zarr.open(path, mode="r")
+            if isinstance(node, zarr.Array):
+                self._array, axes, size, source, unit = node, "zyx"[-node.ndim :], VoxelSize(), "", ""
+                name = "zarr"
+            else:
+                image = image_metadata(node, path)
+                multiscale = image.multiscales[0]
+                axes = "".join(axis.name for axis in multiscale.axes)
+                size, unit = voxel_size(multiscale)
+                source = "NGFF transformations" if size != VoxelSize() else ""
+                array = node[multiscale.datasets[0].path]
+                if not isinstance(array, zarr.Array):
+                    raise BadVolumeError(f"{path}: level {multiscale.datasets[0].path!r} is not an array")
+                self._array, name = array, "ome-zarr"
+            if len(axes) != self._array.ndim or axes[-2:] != "yx" or "z" not in axes or set(axes) - set("tczyx"):
+                raise BadVolumeError(
+                    f"{path} has axes {axes!r} and shape {self._array.shape}, expected a stack of planes zyx: "
+                    "only volumes with z, y, x (and t, c) can be upsampled"
+                )
+        counts = dict(zip(axes, self._array.shape, strict=True))
+        self._axes = axes
+        self._fixed = {"c": pick(counts, "c", channel, path), "t": pick(counts, "t", time, path)}
+        self.info = VolumeInfo(
+            shape=(counts["z"], counts["y"], counts["x"]),
+            dtype=np.dtype(self._array.dtype).newbyteorder("="),
+            voxel_size=size,
+            voxel_size_source=source,
+            unit=unit,
+            format=name,
+            channels=counts.get("c", 1),
+            times=counts.get("t", 1),
+        )
+
+    def read(self, z: range) -> Planes:
+        """Read planes z -> (len(z), Y, X)."""
+        index = tuple(
+            slice(z.start, z.stop) if axis == "z" else self._fixed.get(axis, slice(None)) for axis in self._axes
+        )
+        with reading(self._path):
+            return np.asarray(self._array[index]).astype(self.info.dtype, copy=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what a broken store makes zarr raise into one InputError."""
+    try:
+        yield
+    except (BadVolumeError, InputError):
+        raise
+    except (zarr.errors.GroupNotFoundError, zarr.errors.NodeNotFoundError, FileNotFoundError) as error:
+        raise InputError(f"{path} is not a Zarr group or array, expected OME-Zarr: check the path") from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as Zarr ({reason}): it is damaged or incomplete") from error
+
+
+def image_metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
+    """NGFF metadata of an image group, checked; anything else is refused with what it is."""
+    attributes: Mapping[str, Any] = group.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    if not isinstance(ome, Mapping) or "multiscales" not in ome:
+        raise BadVolumeError(
+            f"{path} is a Zarr group without multiscales, expected an OME-Zarr image: give the path of one"
+        )
+    if "image-label" in ome:
+        raise BadVolumeError(f"{path} is a label image, expected grey values: labels cannot be interpolated")
+    image = yaozarrs.validate_ome_object({k: v for k, v in ome.items() if k in ("version", "multiscales")})
+    if not isinstance(image, v04.Image | v05.Image):
+        raise BadVolumeError(f"{path} is an NGFF {type(image).__name__}, expected an image")
+    return image
+
+
+def voxel_size(multiscale: Any) -> tuple[VoxelSize, str]:
+    """Voxel size of the finest level in micrometres, and the unit it is written in; unknown without a unit."""
+    lengths: dict[str, float | None] = {}
+    scales = [
+        t.scale
+        for t in (
+            *(multiscale.datasets[0].coordinateTransformations or ()),
+            *(multiscale.coordinateTransformations or ()),
+        )
+        if t.type == "scale"
+    ]
+    units = [getattr(axis, "unit", None) for axis in multiscale.axes]
+    for i, axis in enumerate(multiscale.axes):
+        unit = MICROMETRES.get(units[i] or "")
+        length = math.prod(scale[i] for scale in scales) * unit if unit else None
+        lengths[axis.name] = length if length and math.isfinite(length) and length > 0 else None
+    known = next((str(u) for u in units if u in MICROMETRES), "")
+    return VoxelSize(lengths.get("z"), lengths.get("y"), lengths.get("x")), known
+
+
+def pick(counts: Mapping[str, int], axis: str, wanted: int | None, path: Path) -> int:
+    """Index along channels or times; must be given where there are several."""
+    count, name = counts.get(axis, 1), {"c": "channel", "t": "time"}[axis]
+    if wanted is None and count > 1:
+        raise BadVolumeError(f"{path} has {count} {name}s, expected one: choose it with --{name} 0 to {count - 1}")
+    if not 0 <= (wanted or 0) < count:
+        raise BadVolumeError(f"{path} has {count} {name}s, got --{name} {wanted}: expected 0 to {count - 1}")
+    return wanted or 0
+
+
+class NgffWriter:
+    """An OME-Zarr image with a pyramid. See ``VolumeWriter``.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; until ``finish`` the folder is called ``<name>.partial``.
+    info : VolumeInfo
+        Of the output.
+    version : str
+        ``0.5`` (Zarr 3, sharded) or ``0.4`` (Zarr 2).
+    z_chunk : int
+        Planes that are always written together: the depth of a shard.
+    record : mapping
+        How the volume was made, kept in the group's attributes under ``zinterp``.
+    resume : bool
+        Go on in the partial folder that is there.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: VolumeInfo,
+        *,
+        version: str,
+        z_chunk: int,
+        record: Mapping[str, object],
+        resume: bool = False,
+    ) -> None:
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        self.z_chunk = z_chunk
+        self._version = version
+        self._info = info
+        self._record = record
+        try:
+            if resume:
+                self._group = zarr.open_group(self.partial, mode="r+")
+            else:
+                if self.partial.exists():
+                    shutil.rmtree(self.partial)
+                self._group = zarr.open_group(self.partial, mode="w", zarr_format=3 if version == "0.5" else 2)
+                self._create_level(0, info.shape)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
+        level = self._group["0"]
+        if not isinstance(level, zarr.Array):
+            raise OutputError(f"cannot go on in {self.partial}: it holds no level 0; start again without --resume")
+        self._level0 = level
+
+    def _create_level(self, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:
+        """An empty array for one level; chunks of one slab never reach into another."""
+        depth = next(d for d in range(min(CHUNK_DEPTH, self.z_chunk), 0, -1) if self.z_chunk % d == 0)
+        chunks = (depth, min(CHUNK, shape[1]), min(CHUNK, shape[2]))
+        if self._version == "0.4":
+            return self._group.create_array(
+                str(level),
+                shape=shape,
+                dtype=self._info.dtype,
+                chunks=chunks,
+                chunk_key_encoding={"name": "v2", "separator": "/"},
+            )
+        shards = (self.z_chunk, *(math.ceil(min(n, SHARD) / c) * c for n, c in zip(shape[1:], chunks[1:], strict=True)))
+        return self._group.create_array(
+            str(level),
+            shape=shape,
+            dtype=self._info.dtype,
+            chunks=chunks,
+            shards=shards,
+            dimension_names=("z", "y", "x"),
+        )
+
+    def write(self, z: int, planes: Planes) -> None:
+        """Write planes (n, Y, X) from z on, a multiple of z_chunk; only the last block may be shorter."""
+        if z % self.z_chunk or (len(planes) % self.z_chunk and z + len(planes) != self._info.shape[0]):
+            raise ValueError(f"got {len(planes)} planes at {z}, expected whole blocks of {self.z_chunk}")
+        try:
+            self._level0[z : z + len(planes)] = planes
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def finish(self) -> None:
+        """Build the pyramid, write the metadata, give the folder its final name."""
+        try:
+            factors = self._build_pyramid()
+            self._group.attrs.update(self._metadata(factors))
+            replace_folder(self.partial, self.path)
+        except OSError as error:
+            raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
+
+    def _build_pyramid(self) -> list[tuple[int, int, int]]:
+        """Make the coarser levels from the finer ones, block by block; returns each level's total factors (z, y, x)."""
+        size = self._info.voxel_size
+        lengths = np.array([v or 1.0 for v in (size.z, size.y, size.x)])
+        factors, source, shape = [(1, 1, 1)], self._level0, np.array(self._info.shape)
+        while max(shape[1:]) > SMALLEST_LEVEL:
+            now = lengths * factors[-1]
+            halve = now <= 1.5 * now[1:].min()  # the axes that are still fine
+            step = np.where(halve & (shape > 1), 2, 1)
+            shape = -(-shape // step)
+            name = len(factors)
+            if str(name) in self._group:
+                del self._group[str(name)]
+            target = self._create_level(name, (int(shape[0]), int(shape[1]), int(shape[2])))
+            for z in range(0, int(shape[0]), self.z_chunk):
+                for y in range(0, int(shape[1]), SHARD):
+                    block = source[z * step[0] : (z + self.z_chunk) * step[0], y * step[1] : (y + SHARD) * step[1], :]
+                    target[z : z + self.z_chunk, y : y + SHARD, :] = shrink(np.asarray(block), tuple(step))
+            factors.append(
+                (int(factors[-1][0] * step[0]), int(factors[-1][1] * step[1]), int(factors[-1][2] * step[2]))
+            )
+            source = target
+        return factors
+
+    def _metadata(self, factors: list[tuple[int, int, int]]) -> dict[str, Any]:
+        """NGFF attributes, built and checked by yaozarrs."""
+        size = self._info.voxel_size
+        known = size != VoxelSize()
+        nanometres = known and min(v for v in (size.z, size.y, size.x) if v) < 1
+        unit = "nanometer" if nanometres else "micrometer"
+        scale = [(v * (1e3 if nanometres else 1.0)) if v else 1.0 for v in (size.z, size.y, size.x)]
+        units = [unit if v else None for v in (size.z, size.y, size.x)]
+        multiscale: dict[str, Any] = {
+            "name": self.path.name,
+            "axes": [
+                {"name": n, "type": "space"} | ({"unit": u} if u else {}) for n, u in zip("zyx", units, strict=True)
+            ],
+            "datasets": [
+                {
+                    "path": str(i),
+                    "coordinateTransformations": [
+                        {"type": "scale", "scale": [s * k for s, k in zip(scale, f, strict=True)]},
+                        {
+                            "type": "translation",
+                            "translation": [s * (k - 1) / 2 for s, k in zip(scale, f, strict=True)],
+                        },
+                    ],
+                }
+                for i, f in enumerate(factors)
+            ],
+        }
+        if self._version == "0.4":
+            image04 = v04.Image.model_validate({"multiscales": [multiscale | {"version": "0.4"}]})
+            return image04.model_dump(mode="json", exclude_none=True) | {"zinterp": dict(self._record)}
+        image05 = v05.Image.model_validate({"version": "0.5", "multiscales": [multiscale]})
+        return {"ome": image05.model_dump(mode="json", exclude_none=True), "zinterp": dict(self._record)}
+
+    def close(self) -> None:
+        """Leave the partial folder there."""
+
+    def discard(self) -> None:
+        """Remove the partial folder."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def shrink(block: Planes, step: tuple[int, ...]) -> Planes:
+    """Mean over ``step`` voxels along (z, y, x), rounded for integers; the last odd voxel stands for itself."""
+    padding = [(0, -n % s) for n, s in zip(block.shape, step, strict=True)]
+    padded = np.pad(block, padding, mode="edge") if any(map(sum, padding)) else block
+    z, y, x = (n // s for n, s in zip(padded.shape, step, strict=True))
+    mean: Planes = padded.reshape(z, step[0], y, step[1], x, step[2]).mean(axis=(1, 3, 5), dtype=np.float64)
+    mean = np.rint(mean) if block.dtype.kind in "iu" else mean
+    return mean.astype(block.dtype)
+
+
+def replace_folder(source: Path, target: Path) -> None:
+    """Rename a folder onto a name that may be taken; the old folder goes only once the new one is in place."""
+    if not target.exists():
+        os.replace(source, target)
+        return
+    aside = target.with_name(target.name + ".replaced")
+    if aside.exists():
+        shutil.rmtree(aside)
+    os.replace(target, aside)
+    os.replace(source, target)
+    shutil.rmtree(aside)

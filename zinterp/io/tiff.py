@@ -1,0 +1,296 @@
+"""TIFF stacks: multi-page, ImageJ hyperstacks, OME-TIFF, BigTIFF, either byte order, any compression."""
+
+import json
+import logging
+import os
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io.tiff_metadata import find_voxel_size
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
+
+logger = logging.getLogger(__name__)
+
+IMAGEJ_DTYPES = ("uint8", "uint16", "int16", "float32")
+IMAGEJ_LIMIT = 2**32 - 2**25  # bytes: beyond this only the first slice is seen by other readers
+LEADING = "TCZQI"  # axes before YX; Q and I are what tifffile calls axes without a name
+
+
+class TiffReader(Closing):
+    """Planes of one TIFF file. See ``VolumeReader``."""
+
+    def __init__(self, path: Path, *, channel: int | None = None, time: int | None = None) -> None:
+        with reading(path):
+            self._tif = tifffile.TiffFile(path)
+        try:
+            with reading(path):
+                self._open(path, channel, time)
+        except BaseException:
+            self._tif.close()
+            raise
+
+    def _open(self, path: Path, channel: int | None, time: int | None) -> None:
+        series = single_series(self._tif, path)
+        if "S" in series.axes:
+            raise BadVolumeError(
+                f"{path} is a colour image (axes {series.axes}, shape {series.shape}), expected grey planes: "
+                "convert it to 8 or 16 bit grey first"
+            )
+        leading = dict(zip(series.axes[:-2], series.shape[:-2], strict=True))
+        if series.axes[-2:] != "YX" or set(leading) - set(LEADING) or len(leading) < len(series.axes) - 2:
+            raise BadVolumeError(
+                f"{path} has axes {series.axes} of shape {series.shape}, expected a stack of planes ZYX"
+            )
+        z_axis = choose_z_axis(leading, path)
+        chosen = {"C": pick(leading, "C", channel, z_axis, path), "T": pick(leading, "T", time, z_axis, path)}
+        index = np.arange(int(np.prod(series.shape[:-2], dtype=int))).reshape(series.shape[:-2])
+        planes = index[tuple(slice(None) if axis == z_axis else chosen.get(axis, 0) for axis in leading)]
+        self._pages = np.atleast_1d(planes)
+        self._series = series
+        self._check_extent(path)
+        found = find_voxel_size(self._tif)
+        height, width = series.shape[-2:]
+        self.info = VolumeInfo(
+            shape=(len(self._pages), height, width),
+            dtype=np.dtype(series.dtype).newbyteorder("="),
+            voxel_size=found.size,
+            voxel_size_source=found.source,
+            unit=found.unit,
+            format="ome-tiff" if series.kind == "ome" else "tiff",
+            channels=1 if z_axis == "C" else leading.get("C", 1),
+            times=1 if z_axis == "T" else leading.get("T", 1),
+        )
+
+    def _check_extent(self, path: Path) -> None:
+        """Refuse a file that ends before its pixels do, without reading any."""
+        size = self._tif.filehandle.size
+        if self._series.dataoffset is not None:
+            end = self._series.dataoffset + self._series.nbytes
+        else:
+            pages = [self._series.pages[int(i)] for i in self._pages]
+            if None in pages:
+                raise InputError(f"{path} lacks {pages.count(None)} of its planes: it was cut short; copy it again")
+            ends = (o + n for p in pages for o, n in zip(p.dataoffsets, p.databytecounts, strict=False))
+            end = max(ends, default=0)
+        if end > size:
+            raise InputError(f"{path} has {size} bytes, expected {end}: it was cut short; copy it again")
+
+    def read(self, z: range) -> Planes:
+        """Read planes z -> (len(z), Y, X)."""
+        planes = np.empty((len(z), *self.info.shape[1:]), self.info.dtype)
+        with reading(Path(self._tif.filehandle.path)):
+            for i, k in enumerate(z):
+                planes[i] = self._plane(int(self._pages[k]))
+        return planes
+
+    def _plane(self, index: int) -> Planes:
+        """One plane in the file's byte order."""
+        series = self._series
+        if series.dataoffset is None:
+            return np.asarray(series.pages[index].asarray()).reshape(self.info.shape[1:])
+        offset = series.dataoffset + index * self.info.plane_bytes
+        dtype = np.dtype(series.dtype).newbyteorder(self._tif.byteorder)
+        count = self.info.shape[1] * self.info.shape[2]
+        return np.asarray(self._tif.filehandle.read_array(dtype, count, offset)).reshape(self.info.shape[1:])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tif.close()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn everything that a broken file makes tifffile raise, or merely log as an error, into one InputError."""
+    complaints = Complaints()
+    log = logging.getLogger("tifffile")
+    log.addHandler(complaints)
+    propagate, log.propagate = log.propagate, False
+    try:
+        yield
+    except (BadVolumeError, InputError):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist, expected a TIFF stack: check the path") from error
+    except (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as TIFF ({reason}): it is damaged or something else") from error
+    finally:
+        log.removeHandler(complaints)
+        log.propagate = propagate
+    if complaints.errors:
+        raise InputError(f"{path} is damaged ({complaints.errors[0]}): it was cut short or overwritten; copy it again")
+
+
+class Complaints(logging.Handler):
+    """Keep what tifffile logs as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.errors: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep errors, pass warnings on."""
+        if record.levelno >= logging.ERROR:
+            self.errors.append(record.getMessage().splitlines()[0])
+        else:
+            logger.debug("%s", record.getMessage())
+
+
+def single_series(tif: tifffile.TiffFile, path: Path) -> Any:
+    """The one series of a file; pages of several shapes are refused."""
+    all_series = tif.series
+    if not all_series:
+        raise InputError(f"{path} holds no image, expected a stack of planes")
+    if len(all_series) > 1 and all_series[0].kind in ("generic", "uniform", "shaped"):
+        shapes = ", ".join(
+            f"{int(np.prod(s.shape[:-2]))} of {'x'.join(map(str, s.shape[-2:]))}" for s in all_series[:4]
+        )
+        raise BadVolumeError(f"{path} has planes of different shapes ({shapes}), expected all alike: split the file")
+    if len(all_series) > 1:
+        logger.warning("%s holds %d images, taking the first", path, len(all_series))
+    return all_series[0]
+
+
+def choose_z_axis(leading: dict[str, int], path: Path) -> str:
+    """The axis along which planes follow each other: Z, an axis without a name, else the only other one there is."""
+    for axis in "ZQI":
+        if axis in leading:
+            return axis
+    long = [axis for axis in leading if leading[axis] > 1]
+    if len(long) == 1:
+        logger.warning(
+            "%s has an axis %s and no Z, taking its %d planes as a stack in z", path, long[0], leading[long[0]]
+        )
+        return long[0]
+    if len(long) > 1:
+        raise BadVolumeError(f"{path} has axes {''.join(leading)}YX and no Z, expected a stack of planes ZYX")
+    return ""
+
+
+def pick(leading: dict[str, int], axis: str, wanted: int | None, z_axis: str, path: Path) -> int:
+    """Index along channels or times; must be given where there are several."""
+    count = 1 if axis == z_axis else leading.get(axis, 1)
+    name = {"C": "channel", "T": "time"}[axis]
+    if wanted is None and count > 1:
+        raise BadVolumeError(f"{path} has {count} {name}s, expected one: choose it with --{name} 0 to {count - 1}")
+    if not 0 <= (wanted or 0) < count:
+        raise BadVolumeError(f"{path} has {count} {name}s, got --{name} {wanted}: expected 0 to {count - 1}")
+    return wanted or 0
+
+
+class TiffWriter:
+    """An uncompressed TIFF stack laid out in advance, whose planes may be written in any order. See ``VolumeWriter``.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; until ``finish`` the file is called ``<name>.partial``.
+    info : VolumeInfo
+        Of the output. Lengths are written in ``info.unit``, micrometres if that is "".
+    ome : bool
+        OME-TIFF (BigTIFF beyond 4 GB) rather than ImageJ hyperstack.
+    record : mapping
+        How the volume was made, kept as JSON in ImageJ's info or the OME description.
+    resume : bool
+        Go on in the partial file that is there.
+    """
+
+    z_chunk = 1
+
+    def __init__(
+        self, path: Path, info: VolumeInfo, *, ome: bool, record: Mapping[str, object], resume: bool = False
+    ) -> None:
+        self.path = path
+        self.partial = path.with_name(path.name + ".partial")
+        self._dtype = info.dtype
+        self._plane_bytes = info.plane_bytes
+        try:
+            if not resume:
+                lay_out(self.partial, info, ome=ome, record=json.dumps(record))
+            with tifffile.TiffFile(self.partial) as tif:
+                self._offset = int(tif.series[0].dataoffset or 0)
+                self._dtype = info.dtype.newbyteorder(tif.byteorder)
+            self._file = self.partial.open("r+b")
+            if not resume and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(self._file.fileno(), self._offset, info.bytes)
+        except OSError as error:
+            self.partial.unlink(missing_ok=True)
+            raise OutputError(
+                f"cannot write {self.partial} ({error.strerror or error}): free space or choose another -o"
+            ) from error
+
+    def write(self, z: int, planes: Planes) -> None:
+        """Write planes (n, Y, X) from z on."""
+        try:
+            self._file.seek(self._offset + z * self._plane_bytes)
+            self._file.write(np.ascontiguousarray(planes, self._dtype).data)
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def finish(self) -> None:
+        """Give the complete file its final name."""
+        try:
+            os.fsync(self._file.fileno())
+            self._file.close()
+            os.replace(self.partial, self.path)
+        except OSError as error:
+            raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
+
+    def close(self) -> None:
+        """Close the partial file and leave it there."""
+        self._file.close()
+
+    def discard(self) -> None:
+        """Remove the partial file."""
+        self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+
+def lay_out(path: Path, info: VolumeInfo, *, ome: bool, record: str) -> None:
+    """Write a TIFF of the right size and metadata whose pixels are still empty."""
+    size = info.voxel_size
+    if ome:
+        lengths = {f"PhysicalSize{axis}": v for axis, v in zip("ZYX", (size.z, size.y, size.x), strict=True) if v}
+        units = {f"{name}Unit": "µm" for name in lengths}
+        metadata: dict[str, Any] = {"axes": "ZYX", "Description": record, **lengths, **units}
+        resolution = (1e4 / size.x, 1e4 / size.y) if size.x and size.y else None
+        options: dict[str, Any] = {"ome": True, "resolutionunit": "CENTIMETER" if resolution else None}
+    else:
+        unit = info.unit or "um"
+        scale = MICROMETRES[unit]
+        metadata = {"axes": "ZYX", "Info": record}
+        if size != VoxelSize():
+            metadata["unit"] = unit
+        if size.z:
+            metadata["spacing"] = size.z / scale
+        resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
+        options = {"imagej": True}
+    tifffile.imwrite(
+        path,
+        data=None,
+        shape=info.shape,
+        dtype=info.dtype,
+        photometric="minisblack",
+        bigtiff=info.bytes > IMAGEJ_LIMIT,
+        resolution=resolution,
+        metadata=metadata,
+        **options,
+    )
+
+
+def imagej_limits(info: VolumeInfo) -> Sequence[str]:
+    """Why an ImageJ TIFF cannot hold this volume; empty if it can."""
+    reasons = []
+    if info.dtype.name not in IMAGEJ_DTYPES:
+        reasons.append(f"ImageJ has no {info.dtype.name}")
+    if info.bytes > IMAGEJ_LIMIT:
+        reasons.append(f"{info.bytes / 1e9:.1f} GB is above ImageJ's 4 GB")
+    return reasons

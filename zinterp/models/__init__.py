@@ -1,0 +1,21 @@
+"""The networks, tensors in and tensors out. Each file holds one, in the order of its paper."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Sizes = Mapping[str, object]
+
+
+def build_mirror_unet(sizes: Sizes) -> "nn.Module":
+    """A MirrorUNet; ``sizes`` are the fields of MirrorUNetSize."""
+    from zinterp.models.mirror_unet import MirrorUNet, MirrorUNetSize
+
+    return MirrorUNet(MirrorUNetSize.from_json(sizes))
+
+
+ARCHITECTURES: dict[str, Callable[[Sizes], "nn.Module"]] = {
+    "mirror-unet": build_mirror_unet,
+}

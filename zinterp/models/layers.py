@@ -1,0 +1,77 @@
+"""Blocks that more than one network is built from. Tensors are (N, C, H, W)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class MirrorConv2d(nn.Module):
+    """Convolution that commutes with swapping the two halves of its channels.
+
+    The first half of the channels belongs to the plane before, the second half to the plane after. One set of
+    kernels serves both: what the first half of the output does to (first, second), the second half of the output does
+    to (second, first). A network made of such layers gives the same plane when the stack is turned upside down and t
+    becomes 1 - t, exactly and without having to learn it. This is a group convolution over the group of two elements.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Both halves together; even.
+    kernel_size : int
+        Odd; the output has the size of the input.
+
+    References
+    ----------
+    T. Cohen, M. Welling, "Group Equivariant Convolutional Networks", ICML 2016, arXiv:1602.07576.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.padding = kernel_size // 2
+        self.weight = nn.Parameter(torch.empty(out_channels // 2, in_channels, kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(out_channels // 2))
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x, shape (N, in_channels, H, W), to (N, out_channels, H, W)."""
+        swapped = self.weight.roll(self.weight.shape[1] // 2, dims=1)
+        return F.conv2d(x, torch.cat((self.weight, swapped)), torch.cat((self.bias, self.bias)), padding=self.padding)
+
+
+class TimeModulation(nn.Module):
+    """Scale and shift of channels by the depth t: the first half sees t, the second half 1 - t.
+
+    References
+    ----------
+    E. Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, arXiv:1709.07871.
+    """
+
+    def __init__(self, channels: int, hidden: int = 32) -> None:
+        super().__init__()
+        last = nn.Linear(hidden, channels)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.net = nn.Sequential(nn.Linear(1, hidden), nn.SiLU(), last)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Modulate x, shape (N, C, H, W), by t, shape (N,), in [0, 1]."""
+        distances = torch.stack((t, 1 - t), dim=1)[..., None]  # (N, 2, 1)
+        scale, shift = self.net(distances).chunk(2, dim=2)  # each (N, 2, C/2)
+        modulated: Tensor = x * (1 + scale.flatten(1)[..., None, None]) + shift.flatten(1)[..., None, None]
+        return modulated
+
+
+def local_mean(x: Tensor, window: int) -> Tensor:
+    """Smooth mean of x around each pixel, over about three windows, shape kept.
+
+    Block means are smoothed and interpolated back, which costs next to nothing for any window. H and W must be
+    multiples of ``window``.
+    """
+    blocks = F.avg_pool2d(x, window)
+    smooth = F.avg_pool2d(blocks, 3, stride=1, padding=1, count_include_pad=False)
+    return F.interpolate(smooth, scale_factor=window, mode="bilinear", align_corners=False)
+
+
+def local_rms(x: Tensor, window: int) -> Tensor:
+    """Root of the local mean of the squares of all channels, (N, C, H, W) -> (N, 1, H, W); see ``local_mean``."""
+    return local_mean(x.square().mean(dim=1, keepdim=True), window).sqrt()

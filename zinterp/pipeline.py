@@ -1,0 +1,267 @@
+"""The straight line from a stack to a denser stack: read, normalise, interpolate in tiles, denormalise, write."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+import zinterp
+from zinterp.errors import BadVolumeError, InputError
+from zinterp.executors.serial import run_serial
+from zinterp.interpolators import Interpolator, create_interpolator
+from zinterp.io import check_dtype, create_volume, open_volume
+from zinterp.job import Job, UpsampleOptions, check_output, default_target, fingerprint, output_options, plan_job
+from zinterp.journal import Journal, journal_path
+from zinterp.plan import Slab
+from zinterp.tiling import apply_tiled
+from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is, in output planes."""
+
+    done: int
+    total: int
+
+
+def ignore(progress: Progress) -> None:
+    """Report nothing."""
+
+
+def upsample(
+    source: str | Path,
+    target: str | Path | None = None,
+    *,
+    interpolator: Interpolator | None = None,
+    report: Callable[[Progress], None] = ignore,
+    **options: Any,  # the fields of UpsampleOptions, so that each name and default stands once
+) -> Path:
+    """Make a stack denser in z and write it.
+
+    Parameters
+    ----------
+    source : str or Path
+        A TIFF stack or OME-Zarr folder.
+    target : str or Path or None
+        The output; None is ``<stem>_x4`` with the input's suffix beside the input.
+    interpolator : Interpolator or None
+        One that is built already, for many stacks in turn; None builds that of ``model``.
+    report : callable
+        Called with a Progress after each slab.
+    **options
+        The fields of ``UpsampleOptions``: ``factor=4``, ``depths=[0.25, 0.5]``, ``model="cubic"``, ...
+
+    Returns
+    -------
+    Path
+        The output. Every acquired plane that lies on its grid is in it bit for bit.
+
+    Raises
+    ------
+    ZinterpError
+        If input, options or output cannot be what they are; nothing is left behind then.
+    """
+    chosen = UpsampleOptions(**options)
+    source = Path(source)
+    target = Path(target) if target is not None else default_target(source, chosen)
+    with opened(source, target, chosen, interpolator) as (job, reader, interpolator):
+        for note in job.notes:
+            logger.warning("%s: %s", source, note)
+        run_job(job, reader, interpolator, source, target, chosen, report)
+    return target
+
+
+@contextmanager
+def opened(
+    source: Path, target: Path, options: UpsampleOptions, interpolator: Interpolator | None = None
+) -> Iterator[tuple[Job, VolumeReader, Interpolator]]:
+    """Open the input, build the interpolator and plan the job, all checked, with nothing written yet."""
+    reader = open_volume(source, channel=options.channel, time=options.time)
+    try:
+        options.grid(reader.info.shape[0])  # a hopeless request fails before a network is loaded
+        interpolator = interpolator or build_interpolator(options)
+        job = plan_job(reader, options, needs=interpolator.needs, model=interpolator.identity, target=target)
+        check_output(source, target, job, options)
+        yield job, reader, interpolator
+    finally:
+        reader.close()
+
+
+def build_interpolator(options: UpsampleOptions) -> Interpolator:
+    """The interpolator that the options name."""
+    return create_interpolator(options.model, device=options.device, precision=options.precision)
+
+
+def interpolate(
+    array: Planes,
+    *,
+    interpolator: Interpolator | None = None,
+    **options: Any,  # the fields of UpsampleOptions
+) -> Planes:
+    """Make a stack in memory denser in z.
+
+    Parameters
+    ----------
+    array : ndarray, shape (Z, Y, X)
+        8, 16 or 32 bit integers or floats.
+    interpolator : Interpolator or None
+        As in ``upsample``.
+    **options
+        The fields of ``UpsampleOptions`` that do not concern files: ``factor=4``, ``model="cubic"``, ...
+
+    Returns
+    -------
+    ndarray, shape ((Z - 1) * factor + 1, Y, X), dtype of the input
+
+    Raises
+    ------
+    ZinterpError
+        If the array or an option cannot be used.
+    """
+    chosen = UpsampleOptions(**options)
+    if array.ndim != 3 or 0 in array.shape:
+        raise BadVolumeError(f"got an array of shape {array.shape}, expected planes (Z, Y, X)")
+    check_dtype(array.dtype, "the array")
+    chosen.grid(len(array))
+    interpolator = interpolator or build_interpolator(chosen)
+    reader = ArrayReader(array)
+    job = plan_job(reader, chosen, needs=interpolator.needs, model=interpolator.identity)
+    output = np.empty(job.output.shape, array.dtype)
+    for slab in job.slabs:
+        output[slab.target.start : slab.target.stop] = compute_slab(job, interpolator, slab, reader.read(slab.source))
+    return output
+
+
+class ArrayReader(Closing):
+    """An array in memory as a volume. See ``VolumeReader``."""
+
+    def __init__(self, array: Planes) -> None:
+        depth, height, width = array.shape
+        self.array = array
+        self.info = VolumeInfo((depth, height, width), array.dtype.newbyteorder("="), VoxelSize())
+
+    def read(self, z: range) -> Planes:
+        """Read planes z -> (len(z), Y, X)."""
+        return self.array[z.start : z.stop].astype(self.info.dtype, copy=False)
+
+
+def run_job(
+    job: Job,
+    reader: VolumeReader,
+    interpolator: Interpolator,
+    source: Path,
+    target: Path,
+    options: UpsampleOptions,
+    report: Callable[[Progress], None],
+) -> None:
+    """Run the slabs that the journal lacks, then give the output its final name.
+
+    An error in the input removes what was written; anything else, an interruption among it, leaves the partial output
+    and its journal, and ``resume`` goes on from them.
+    """
+    resume = options.resume and journal_path(target).exists()
+    journal = Journal(target, fingerprint(source, job), resume=resume)
+    record = {"program": f"zinterp {zinterp.__version__}", "source": source.name, **job.record()}
+    try:
+        writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
+    except BaseException:
+        if not resume:
+            journal.remove()
+        raise
+    try:
+        run_slabs(job, reader, writer, interpolator, journal, report)
+        writer.finish()
+    except (InputError, BadVolumeError):
+        writer.discard()
+        journal.remove()
+        raise
+    except BaseException:
+        with suppress(OSError):
+            writer.close()
+        raise
+    journal.remove()
+
+
+def run_slabs(
+    job: Job,
+    reader: VolumeReader,
+    writer: VolumeWriter,
+    interpolator: Interpolator,
+    journal: Journal,
+    report: Callable[[Progress], None],
+) -> None:
+    """Take the missing slabs through the straight line, in order."""
+    numbers = [i for i in range(len(job.slabs)) if i not in journal.done]
+    done = sum(len(job.slabs[i].target) for i in journal.done)
+    report(Progress(done, len(job.grid)))
+    finished = run_serial(
+        numbers,
+        read=lambda i: reader.read(job.slabs[i].source),
+        compute=lambda i, planes: compute_slab(job, interpolator, job.slabs[i], planes),
+        write=lambda i, planes: writer.write(job.slabs[i].target.start, planes),
+    )
+    for i in finished:
+        journal.add(i)
+        done += len(job.slabs[i].target)
+        report(Progress(done, len(job.grid)))
+
+
+def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Planes) -> Planes:
+    """Input planes of a slab (n, Y, X) -> its output planes, both in the file's dtype.
+
+    Acquired planes are copied; the planes of one gap are made together, so that a network sees each gap once.
+    """
+    output = np.empty((len(slab.target), *planes.shape[1:]), planes.dtype)
+    for i, group in groupby(slab.target, key=lambda k: job.grid.locate(k)[0]):
+        synthesised = []
+        for k in group:
+            t = job.grid.locate(k)[1]
+            if t:
+                synthesised.append((k, t))
+            else:
+                output[k - slab.target.start] = planes[i - slab.source.start]
+        if synthesised:
+            times = np.array([float(t) for _, t in synthesised], np.float32)
+            made = interpolate_gap(job, interpolator, context_planes(job, slab, planes, i), times)
+            for (k, _), plane in zip(synthesised, made, strict=True):
+                output[k - slab.target.start] = job.normalizer.denormalize(plane, planes.dtype)
+    return output
+
+
+def context_planes(job: Job, slab: Slab, planes: Planes, i: int) -> NDArray[np.float32]:
+    """The planes around gap i, normalised, shape (2 * context, Y, X); the ends of the stack are repeated."""
+    context = job.needs.context
+    around = [min(max(k, 0), job.grid.planes - 1) for k in range(i + 1 - context, i + 1 + context)]
+    chosen = planes[[k - slab.source.start for k in around]]
+    if job.fill_nonfinite and chosen.dtype.kind == "f":
+        chosen = np.stack([fill_nonfinite(plane) for plane in chosen])
+    return job.normalizer.normalize(chosen)
+
+
+def interpolate_gap(
+    job: Job, interpolator: Interpolator, context: NDArray[np.float32], times: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Planes at some depths of one gap, shape (K, Y, X), still normalised."""
+    return apply_tiled(lambda tiles: interpolator(tiles, times), context, job.layout)
+
+
+def fill_nonfinite(plane: Planes) -> Planes:
+    """The plane with the nearest finite value in place of NaN and infinite ones, 0 if none is finite."""
+    bad = ~np.isfinite(plane)
+    if not bad.any():
+        return plane
+    if bad.all():
+        return np.zeros_like(plane)
+    nearest = ndimage.distance_transform_edt(bad, return_distances=False, return_indices=True)
+    filled: Planes = plane[tuple(nearest)]
+    return filled

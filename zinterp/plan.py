@@ -1,0 +1,117 @@
+"""Which planes are read and which are written: exact arithmetic, no data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self
+
+from zinterp.errors import BadOptionError
+
+
+@dataclass(frozen=True)
+class ZGrid:
+    """Output planes placed on the axis of the input planes.
+
+    Parameters
+    ----------
+    planes : int
+        Input planes; they lie at 0, 1, ..., planes - 1.
+    depths : tuple of Fraction
+        Where in each gap planes are put, strictly between 0 and 1, rising.
+    """
+
+    planes: int
+    depths: tuple[Fraction, ...]
+
+    def __post_init__(self) -> None:
+        if self.planes < 2:
+            raise BadOptionError(f"got {self.planes} plane, expected at least 2: there is nothing in between")
+        rising = all(a < b for a, b in zip(self.depths, self.depths[1:], strict=False))
+        if not self.depths or not rising or not (self.depths[0] > 0 and self.depths[-1] < 1):
+            given = ", ".join(str(float(t)) for t in self.depths) or "none"
+            raise BadOptionError(
+                f"the depths are {given}, expected rising numbers between 0 and 1: write 0.25,0.5,0.75"
+            )
+
+    @classmethod
+    def by_factor(cls, planes: int, factor: int) -> Self:
+        """A grid of ``factor`` times the density: ``(planes - 1) * factor + 1`` planes.
+
+        Raises
+        ------
+        BadOptionError
+            If the factor is not a whole number of at least 2.
+        """
+        if isinstance(factor, bool) or factor != int(factor) or factor < 2:
+            raise BadOptionError(
+                f"the factor is {factor}, expected a whole number of at least 2; other spacings are given by --depths"
+            )
+        return cls(planes, tuple(Fraction(i, int(factor)) for i in range(1, int(factor))))
+
+    @classmethod
+    def by_depths(cls, planes: int, depths: Sequence[float | str | Fraction]) -> Self:
+        """A grid with planes at the same depths in each gap, as decimals (0.25 is exactly a quarter)."""
+        try:
+            exact = tuple(sorted(Fraction(str(t)) for t in depths))
+        except ValueError as error:
+            raise BadOptionError(f"the depths are {list(depths)}, expected numbers: write 0.25,0.5,0.75") from error
+        return cls(planes, exact)
+
+    def __len__(self) -> int:
+        return (self.planes - 1) * self.period + 1
+
+    @property
+    def period(self) -> int:
+        """Output planes from one acquired plane to the next."""
+        return len(self.depths) + 1
+
+    @property
+    def step(self) -> Fraction | None:
+        """Distance of the output planes in input planes; None when they are not evenly spaced."""
+        even = tuple(Fraction(i, self.period) for i in range(1, self.period))
+        return Fraction(1, self.period) if self.depths == even else None
+
+    def locate(self, k: int) -> tuple[int, Fraction]:
+        """The acquired plane i at or before output plane k, and k's depth t in [0, 1) in the gap after i."""
+        if not 0 <= k < len(self):
+            raise IndexError(f"got output plane {k}, expected 0 to {len(self) - 1}")
+        i, inside = divmod(k, self.period)
+        return i, (self.depths[inside - 1] if inside else Fraction(0))
+
+
+@dataclass(frozen=True)
+class Slab:
+    """The unit of work: the input planes it reads, context included, and the output planes that it alone writes."""
+
+    source: range
+    target: range
+
+
+def plan_slabs(grid: ZGrid, *, depth: int, context: int) -> list[Slab]:
+    """Cut the output into slabs at multiples of ``depth``.
+
+    Parameters
+    ----------
+    grid : ZGrid
+    depth : int
+        Output planes a slab, the last one excepted.
+    context : int
+        Input planes that an interpolator needs on each side of a gap, at least 1.
+
+    Returns
+    -------
+    list of Slab
+        They cover the output once, in order. A slab made longer by more input planes keeps its number.
+    """
+    if depth < 1:
+        raise BadOptionError(f"the slab depth is {depth}, expected at least 1 plane")
+    slabs = []
+    for start in range(0, len(grid), depth):
+        target = range(start, min(start + depth, len(grid)))
+        first, last = grid.planes, -1
+        for k in target:
+            i, t = grid.locate(k)
+            first = min(first, i - (context - 1 if t else 0))
+            last = max(last, i + (context if t else 0))
+        slabs.append(Slab(range(max(first, 0), min(last + 1, grid.planes)), target))
+    return slabs

@@ -1,0 +1,204 @@
+"""Training crops: four planes and the hidden one between them, from volumes along any axis.
+
+The networks are to work on specimens, microscopes and settings that they have not seen, so a crop is varied in all
+that an acquisition varies: the gap, the pixel size, blur, grain, brightness of single planes, alignment, gamma and
+inversion. What the network is asked for stays the plane that was really acquired there.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from torch.nn import functional as F
+
+from zinterp.errors import BadVolumeError
+
+Volume = NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How often each variation happens (probabilities) and how strong it is; intensities are parts of the range."""
+
+    wide_gap: float = 0.15  # 9-16 planes instead of 2-8
+    smooth_copy: float = 0.4  # from a blurred or resampled copy of the volume
+    zoom: float = 0.4  # pixels between 0.5 and 2.5 times smaller
+    noise: float = 0.35
+    noise_sigma: tuple[float, float] = (0.005, 0.12)
+    correlated_noise: float = 0.4  # of the noisy ones
+    brightness: float = 0.15  # planes that differ in gain and offset
+    misaligned: float = 0.15
+    shift: int = 2  # pixels, each plane on its own
+    stripes: float = 0.05  # curtaining
+    gamma: float = 0.3
+    invert: float = 0.3
+    end_of_stack: float = 0.06  # the outer plane repeats the one beside it
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Crops for one step: planes (N, 4, H, W), times (N, 1) and targets (N, 1, H, W), all float32."""
+
+    planes: torch.Tensor
+    times: torch.Tensor
+    targets: torch.Tensor
+
+
+def smooth_copies(volumes: Sequence[Volume], rng: np.random.Generator) -> list[Volume]:
+    """For each volume three band-limited copies: blurred, grainy and then blurred, and at half the sampling.
+
+    The second has noise that is correlated along z as well as in the plane, as that of tomograms is.
+    """
+    copies = []
+    for volume in volumes:
+        sharp = volume.astype(np.float32)
+        grain = np.float32(rng.uniform(0.1, 0.6)) * rng.standard_normal(sharp.shape, dtype=np.float32)
+        copies.append(ndimage.gaussian_filter(sharp, rng.uniform(0.7, 2.0)).astype(np.float16))
+        copies.append(ndimage.gaussian_filter(sharp + grain, rng.uniform(0.5, 1.2)).astype(np.float16))
+        if min(volume.shape) >= 64:
+            anti_aliased = ndimage.gaussian_filter(sharp, rng.uniform(0.6, 1.0))
+            copies.append(anti_aliased[::2, ::2, ::2].astype(np.float16))
+    return copies
+
+
+class CropSampler:
+    """Draw crops from volumes at random, reproducibly from a seed.
+
+    Parameters
+    ----------
+    volumes : sequence of ndarray, each shape (Z, Y, X), float16, about [0, 1]
+        Each is drawn in proportion to its mean edge length; name a volume twice to see it twice as often.
+    axes : tuple of int
+        Axes along which planes are hidden: (0, 1, 2) for isotropic volumes, (0,) for others.
+    size : int
+        Height and width of the crops in pixels.
+    augmentation : Augmentation or None
+        None draws crops as they are.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[Volume],
+        *,
+        axes: tuple[int, ...] = (0, 1, 2),
+        size: int = 96,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not volumes:
+            raise BadVolumeError("got no volume to draw crops from, expected at least one")
+        for volume in volumes:
+            if volume.ndim != 3 or min(volume.shape[axis] for axis in axes) < 3:
+                raise BadVolumeError(f"got a volume of shape {volume.shape}, expected at least 3 planes to hide one")
+        self.rng = np.random.default_rng(seed)
+        self.augmentation = augmentation
+        self.axes = axes
+        self.size = size
+        self.plain = list(volumes)
+        self.smooth = smooth_copies(volumes, self.rng) if augmentation else []
+
+    def batch(self, count: int) -> Batch:
+        """Draw ``count`` crops."""
+        crops = [self.crop() for _ in range(count)]
+        planes = torch.from_numpy(np.stack([c[0] for c in crops]))  # (N, 5, H, W), the target last
+        return Batch(
+            planes=planes[:, :4].contiguous(),
+            times=torch.tensor([[c[1]] for c in crops], dtype=torch.float32),
+            targets=planes[:, 4:].contiguous(),
+        )
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Yield batches of ``size`` crops without end, the next one drawn while the last one is used."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self.batch, size)
+            while True:
+                batch, ahead = ahead.result(), pool.submit(self.batch, size)
+                yield batch
+
+    def crop(self) -> tuple[NDArray[np.float32], float]:
+        """Draw planes -1, 0, 1, 2 and the target, shape (5, size, size), and the target's depth t."""
+        rng, aug = self.rng, self.augmentation
+        source = self.smooth if aug and rng.random() < aug.smooth_copy else self.plain
+        edges = np.array([sum(v.shape) for v in source], dtype=float)
+        volume = source[rng.choice(len(source), p=edges / edges.sum())]
+        volume = np.moveaxis(volume, rng.choice(self.axes), 0)
+        gap = self.draw_gap(len(volume))
+        first = int(rng.integers(0, len(volume) - gap))
+        inside = int(rng.integers(1, gap))
+        before = first - gap if first >= gap else first
+        after = first + 2 * gap if first + 2 * gap < len(volume) else first + gap
+        if aug and rng.random() < aug.end_of_stack:
+            before, after = (first, after) if rng.random() < 0.5 else (before, first + gap)
+        planes = self.cut(volume, (before, first, first + gap, after, first + inside))
+        if aug:
+            planes = vary(planes, aug, rng)
+        return np.ascontiguousarray(planes), inside / gap
+
+    def draw_gap(self, depth: int) -> int:
+        """Planes from one acquired plane to the next; at least 2, and one gap must fit the depth."""
+        wide = self.augmentation is not None and self.rng.random() < self.augmentation.wide_gap
+        low, high = (9, 16) if wide else (2, 8)
+        high = min(high, depth - 1)
+        gaps = np.arange(min(low, high), high + 1)
+        frequency = gaps**-0.5  # narrow gaps are what most users have
+        return int(self.rng.choice(gaps, p=frequency / frequency.sum()))
+
+    def cut(self, volume: Volume, depths: Sequence[int]) -> NDArray[np.float32]:
+        """Cut one window out of five planes, zoomed and jittered where the augmentation says so."""
+        rng, aug = self.rng, self.augmentation
+        zoom = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))) if aug and rng.random() < aug.zoom else 1.0
+        jitter = aug.shift if aug and rng.random() < aug.misaligned else 0
+        _, height, width = volume.shape
+        edge = max(8, min(round(self.size / zoom), height - 2 * jitter, width - 2 * jitter))
+        y, x = (int(rng.integers(jitter, n - edge - jitter + 1)) for n in (height, width))
+        planes = np.empty((5, edge, edge), np.float32)
+        for i, z in enumerate(depths):
+            dy, dx = rng.integers(-jitter, jitter + 1, 2) if jitter else (0, 0)
+            planes[i] = volume[z, y + dy : y + dy + edge, x + dx : x + dx + edge]
+        if edge != self.size:
+            scaled = F.interpolate(
+                torch.from_numpy(planes)[None], (self.size, self.size), mode="bicubic", antialias=True
+            )
+            planes = scaled[0].numpy()
+        k = int(rng.integers(8))  # the eight symmetries of the square
+        planes = planes.transpose(0, 2, 1) if k & 1 else planes
+        return planes[:, :: -1 if k & 2 else 1, :: -1 if k & 4 else 1]
+
+
+def vary(planes: NDArray[np.float32], aug: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vary intensities of (5, H, W): gamma and inversion of all, grain and brightness of the four inputs only."""
+    if rng.random() < aug.gamma:
+        planes = np.clip(planes, 0, None) ** np.float32(np.exp(rng.uniform(-0.5, 0.5)))
+    if rng.random() < aug.invert:
+        planes = 1 - planes
+    planes = np.ascontiguousarray(planes)
+    inputs = planes[:4]
+    if rng.random() < aug.brightness:
+        gain = 1 + 0.05 * rng.standard_normal((4, 1, 1))
+        inputs *= gain.astype(np.float32)
+        inputs += (0.02 * rng.standard_normal((4, 1, 1))).astype(np.float32)
+    if rng.random() < aug.stripes:
+        columns = ndimage.gaussian_filter1d(rng.standard_normal((4, 1, inputs.shape[2])), rng.uniform(0.5, 3), axis=2)
+        inputs += (rng.uniform(0.02, 0.1) * columns / columns.std()).astype(np.float32)
+    if rng.random() < aug.noise:
+        inputs += grain(inputs, aug, rng)
+    return planes
+
+
+def grain(inputs: NDArray[np.float32], aug: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Noise for (4, H, W): white or correlated in the plane and along z, sometimes growing with the signal."""
+    sigma = np.exp(rng.uniform(*np.log(aug.noise_sigma)))
+    noise = rng.standard_normal(inputs.shape, dtype=np.float32)
+    if rng.random() < aug.correlated_noise:
+        along_z = rng.uniform(0, 0.7) if rng.random() < 0.5 else 0
+        in_plane = rng.uniform(0.4, 1.5)
+        noise = ndimage.gaussian_filter(noise, (along_z, in_plane, in_plane))
+        noise /= noise.std() + 1e-6
+    if rng.random() < 0.3:
+        noise *= np.sqrt(np.clip(inputs, 0.05, 1.5) * 2)
+    return (np.float32(sigma) * noise).astype(np.float32)

@@ -38,9 +38,8 @@ class TileLayout:
     @property
     def counts(self) -> tuple[int, int]:
         """Tiles along y and along x."""
-        strides = (self.tile[0] - self.overlap, self.tile[1] - self.overlap)
-        inner = (n + 2 * self.margin - t for n, t in zip(self.shape, self.tile, strict=True))
-        rows, cols = (1 + max(0, -(-n // s)) for n, s in zip(inner, strides, strict=True))
+        rest = (n + 2 * self.margin - t for n, t in zip(self.shape, self.tile, strict=True))
+        rows, cols = (1 + -(-n // (t - self.overlap)) if n > 0 else 1 for n, t in zip(rest, self.tile, strict=True))
         return rows, cols
 
     @property
@@ -158,7 +157,7 @@ def apply_tiled(
     padded = np.pad(planes, padding, mode="reflect") if any(map(sum, padding)) else planes
     tiles = layout.tiles()
     if len(tiles) == 1:
-        repeated = np.broadcast_to(padded, (batch, *padded.shape))
+        repeated = np.stack([padded] * batch)
         return np.ascontiguousarray(function(repeated)[0, :, top : top + height, left : left + width])
     weights_y = blend_weights(layout.tile[0], rows, layout.overlap, layout.margin)
     weights_x = blend_weights(layout.tile[1], cols, layout.overlap, layout.margin)

@@ -14,11 +14,12 @@ import tifffile
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io.tiff_metadata import find_voxel_size
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo
 
 logger = logging.getLogger(__name__)
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "int16", "float32")
+IMAGEJ_UNITS = ("nm", "um", "micron", "mm", "cm", "inch")  # written as found; others become nm or um
 IMAGEJ_LIMIT = 2**32 - 2**25  # bytes: beyond this only the first slice is seen by other readers
 LEADING = "TCZQI"  # axes before YX; Q and I are what tifffile calls axes without a name
 
@@ -28,15 +29,17 @@ class TiffReader(Closing):
 
     def __init__(self, path: Path, *, channel: int | None = None, time: int | None = None) -> None:
         with reading(path):
-            self._tif = tifffile.TiffFile(path)
+            self._file = path.open("rb")
         try:
             with reading(path):
+                self._tif = tifffile.TiffFile(self._file, name=path.name)
                 self._open(path, channel, time)
         except BaseException:
-            self._tif.close()
+            self._file.close()
             raise
 
     def _open(self, path: Path, channel: int | None, time: int | None) -> None:
+        self._path = path
         series = single_series(self._tif, path)
         if "S" in series.axes:
             raise BadVolumeError(
@@ -85,7 +88,7 @@ class TiffReader(Closing):
     def read(self, z: range) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
         planes = np.empty((len(z), *self.info.shape[1:]), self.info.dtype)
-        with reading(Path(self._tif.filehandle.path)):
+        with reading(self._path):
             for i, k in enumerate(z):
                 planes[i] = self._plane(int(self._pages[k]))
         return planes
@@ -102,7 +105,7 @@ class TiffReader(Closing):
 
     def close(self) -> None:
         """Close the file."""
-        self._tif.close()
+        self._file.close()
 
 
 @contextmanager
@@ -209,17 +212,15 @@ class TiffWriter:
     ) -> None:
         self.path = path
         self.partial = path.with_name(path.name + ".partial")
-        self._dtype = info.dtype
         self._plane_bytes = info.plane_bytes
         try:
             if not resume:
                 lay_out(self.partial, info, ome=ome, record=json.dumps(record))
+                reserve(self.partial, info.bytes)
             with tifffile.TiffFile(self.partial) as tif:
                 self._offset = int(tif.series[0].dataoffset or 0)
                 self._dtype = info.dtype.newbyteorder(tif.byteorder)
             self._file = self.partial.open("r+b")
-            if not resume and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(self._file.fileno(), self._offset, info.bytes)
         except OSError as error:
             self.partial.unlink(missing_ok=True)
             raise OutputError(
@@ -254,6 +255,13 @@ class TiffWriter:
         self.partial.unlink(missing_ok=True)
 
 
+def reserve(path: Path, size: int) -> None:
+    """Take the room for ``size`` bytes on disk now, where the system can, so that the disk is not full at the end."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
 def lay_out(path: Path, info: VolumeInfo, *, ome: bool, record: str) -> None:
     """Write a TIFF of the right size and metadata whose pixels are still empty."""
     size = info.voxel_size
@@ -264,14 +272,14 @@ def lay_out(path: Path, info: VolumeInfo, *, ome: bool, record: str) -> None:
         resolution = (1e4 / size.x, 1e4 / size.y) if size.x and size.y else None
         options: dict[str, Any] = {"ome": True, "resolutionunit": "CENTIMETER" if resolution else None}
     else:
-        unit = info.unit or "um"
+        unit = info.unit if info.unit in IMAGEJ_UNITS else "nm" if 0 < (size.x or 0) < 1 else "um"
         scale = MICROMETRES[unit]
         metadata = {"axes": "ZYX", "Info": record}
-        if size != VoxelSize():
-            metadata["unit"] = unit
-        if size.z:
-            metadata["spacing"] = size.z / scale
         resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
+        if resolution:  # without it ImageJ would take pixels for one unit wide
+            metadata["unit"] = unit
+            if size.z:
+                metadata["spacing"] = size.z / scale
         options = {"imagej": True}
     tifffile.imwrite(
         path,
@@ -291,6 +299,8 @@ def imagej_limits(info: VolumeInfo) -> Sequence[str]:
     reasons = []
     if info.dtype.name not in IMAGEJ_DTYPES:
         reasons.append(f"ImageJ has no {info.dtype.name}")
+    if info.shape[2] == 1:
+        reasons.append("ImageJ has no planes of one column")
     if info.bytes > IMAGEJ_LIMIT:
         reasons.append(f"{info.bytes / 1e9:.1f} GB is above ImageJ's 4 GB")
     return reasons

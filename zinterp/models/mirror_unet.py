@@ -159,7 +159,7 @@ class MirrorUNet(nn.Module):
             both = torch.cat((self.head.weight, self.head.weight), dim=1)
             residual, blend = F.conv2d(decoded.float(), both, self.head.bias, padding=1).unbind(1)  # each (N, H, W)
             t = t[:, None, None]
-            linear = (1 - t) * planes[:, 1] + t * planes[:, 2]
+            linear = planes[:, 1] + t * (planes[:, 2] - planes[:, 1])
             bend = cubic_minus_linear(planes, t)
             residual = self.bound * torch.tanh(residual / self.bound)
             return linear + 2 * torch.sigmoid(blend) * bend + unit[:, 0] * residual

@@ -8,6 +8,7 @@ inversion. What the network is asked for stays the plane that was really acquire
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from scipy import ndimage
 from torch.nn import functional as F
 
 from zinterp.errors import BadVolumeError
+from zinterp.io import open_volume
+from zinterp.normalize import Normalizer
 
 Volume = NDArray[np.float16]
 
@@ -48,17 +51,35 @@ class Batch:
     targets: torch.Tensor
 
 
-def smooth_copies(volumes: Sequence[Volume], rng: np.random.Generator) -> list[Volume]:
-    """For each volume three band-limited copies: blurred, grainy and then blurred, and at half the sampling.
+def read_training_volumes(paths: Sequence[Path]) -> list[Volume]:
+    """Read stacks whole, each normalised by its own robust range; a stack named twice is read once.
 
-    The second has noise that is correlated along z as well as in the plane, as that of tomograms is.
+    Raises
+    ------
+    InputError, BadVolumeError
+        If a stack cannot be read.
+    """
+    volumes = {}
+    for path in dict.fromkeys(paths):
+        with open_volume(path) as reader:
+            planes = reader.read(range(reader.info.shape[0]))
+        volumes[path] = Normalizer.fit(planes[::8]).normalize(planes).astype(np.float16)
+    return [volumes[path] for path in paths]
+
+
+def smooth_copies(volumes: Sequence[Volume], rng: np.random.Generator) -> list[Volume]:
+    """For each volume four band-limited copies: blurred, twice grainy and then blurred, and at half the sampling.
+
+    The grainy ones have noise that is correlated along z and in the plane, each more or less, as that of tomograms is:
+    a plane's grain then says something about the grain of the plane that is missing.
     """
     copies = []
     for volume in volumes:
         sharp = volume.astype(np.float32)
-        grain = np.float32(rng.uniform(0.1, 0.6)) * rng.standard_normal(sharp.shape, dtype=np.float32)
         copies.append(ndimage.gaussian_filter(sharp, rng.uniform(0.7, 2.0)).astype(np.float16))
-        copies.append(ndimage.gaussian_filter(sharp + grain, rng.uniform(0.5, 1.2)).astype(np.float16))
+        for _ in range(2):
+            grain = np.float32(rng.uniform(0.1, 0.6)) * rng.standard_normal(sharp.shape, dtype=np.float32)
+            copies.append(ndimage.gaussian_filter(sharp + grain, rng.uniform(0.0, 1.1, 3)).astype(np.float16))
         if min(volume.shape) >= 64:
             anti_aliased = ndimage.gaussian_filter(sharp, rng.uniform(0.6, 1.0))
             copies.append(anti_aliased[::2, ::2, ::2].astype(np.float16))

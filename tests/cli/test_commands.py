@@ -1,0 +1,246 @@
+"""The command line: results, messages, exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import tifffile
+
+from tests.cli.conftest import Run
+from tests.conftest import make_stack, write_imagej, write_zarr
+from zinterp.cli.main import COMMANDS, cli, printable
+from zinterp.cli.options import Numbers, Size
+from zinterp.io import open_volume
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help_and_is_in_the_readme(name: str) -> None:
+    context = click.Context(cli)
+    command = cli.get_command(context, name)
+    assert command is not None
+    assert "Example" in (command.help or "")
+    assert f"zinterp {name}" in README
+    flags: list[str] = []
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+            flags += parameter.opts
+            longest = max(parameter.opts, key=len)
+            assert f"{longest}" in README, f"{longest} of {name} is not in the README"
+    assert len(flags) == len(set(flags))
+
+
+def test_upsample_prints_the_output_and_nothing_else_on_stdout(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    result = run("upsample", "a.tif", "--factor", "4", "--model", "cubic")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "a_x4.tif\n"
+    assert "17 of 17 planes (100 %)" in result.stderr
+    assert "\x1b" not in result.stderr
+    with tifffile.TiffFile(tmp_path / "a_x4.tif") as tif:
+        assert tif.series[0].shape == (17, 40, 48)
+        assert (tif.imagej_metadata or {})["spacing"] == 5.0
+        assert (tif.imagej_metadata or {})["unit"] == "nm"
+
+
+def test_quiet_says_nothing_and_json_says_what_was_done(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    result = run("upsample", "a.tif", "-f", "2", "-m", "linear", "--quiet", "--json", "--log-file", "log.txt")
+    assert result.returncode == 0
+    assert result.stderr == ""
+    assert json.loads(result.stdout)["output"] == "a_x2.tif"
+    assert "wrote a_x2.tif" in (tmp_path / "log.txt").read_text()
+
+
+def test_several_inputs_go_to_a_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    write_imagej(tmp_path / "a.tif", make_stack())
+    write_zarr(tmp_path / "b.zarr", make_stack(), "0.4")
+    result = run("upsample", "a.tif", "b.zarr", "--output-dir", "out", "-f", "2", "-m", "linear")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["out/a_x2.tif", "out/b_x2.zarr"]
+    with open_volume(tmp_path / "out" / "b_x2.zarr") as reader:
+        assert reader.info.shape == (9, 40, 48)
+    assert run("upsample", "a.tif", "b.zarr", "-o", "c.tif", "-f", "2").returncode == 2
+    assert run("upsample", "a.tif", "--output-dir", "none", "-f", "2").returncode == 1
+
+
+def test_a_dry_run_says_what_would_be_done_and_does_nothing(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    result = run("upsample", "a.tif", "--factor", "4", "--dry-run")
+    assert result.returncode == 0, result.stderr
+    for piece in ("a.tif -> a_x4.tif", "17 planes of 48 x 40 pixels", "5 acquired, 12 synthesised", "5 x 8 x 8 nm"):
+        assert piece in result.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_info_says_what_a_stack_is_and_what_a_job_costs(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    result = run("info", "a.tif", "--factor", "4")
+    assert result.returncode == 0, result.stderr
+    for piece in (
+        "5 planes of 48 x 40 pixels, uint8",
+        "20 x 8 x 8 nm (z, y, x), from ImageJ metadata",
+        "17 planes",
+        "time",
+    ):
+        assert piece in result.stdout
+    facts = json.loads(run("info", "a.tif", "--json", "--voxel-size", "30x8x8nm").stdout)
+    assert facts["shape"] == [5, 40, 48]
+    assert facts["voxel_size_um"] == pytest.approx([0.03, 0.008, 0.008])
+    assert facts["voxel_size_from"] == "--voxel-size"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_models_lists_and_verifies(run: Run) -> None:
+    result = run("models")
+    assert result.returncode == 0, result.stderr
+    assert "mirror-unet (default)" in result.stdout
+    assert "verified" in result.stdout
+    assert "cubic" in result.stdout
+    assert json.loads(run("models", "--json").stdout)["mirror-unet"]["parameters"] > 10**6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["upsample", "a.tif"], 1, "got neither of factor and depths"),
+        (["upsample", "a.tif", "-f", "1"], 1, "the factor is 1, expected a whole number of at least 2"),
+        (["upsample", "a.tif", "-f", "-2"], 1, "the factor is -2"),
+        (["upsample", "a.tif", "-f", "2.5"], 2, "'2.5' is not a valid integer"),
+        (["upsample", "a.tif", "--depths", "0.5,x"], 2, "'x' is not a number"),
+        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of mirror-unet"),
+        (["upsample", "none.tif", "-f", "2"], 1, "none.tif does not exist"),
+        (["upsample", "text.tif", "-f", "2"], 1, "cannot be read as TIFF"),
+        (["upsample", "one.tif", "-f", "2"], 1, "the stack has 1 plane, expected at least 2"),
+        (["upsample", "a.tif", "-f", "2", "-o", "a.tif", "--overwrite"], 1, "is the input itself"),
+        (["upsample", "a.tif", "-f", "2", "-o", "no/b.tif"], 1, "the folder no does not exist"),
+        (["upsample", "a.tif", "-f", "2", "-o", "b.png"], 1, "no known suffix"),
+        (["upsample", "a.tif", "-f", "2", "--voxel-size", "5"], 2, "expected ZxYxXUNIT"),
+        (["upsample", "a.tif", "-f", "2", "--max-memory", "much"], 2, "'much' is not a size"),
+        (["upsample", "a.tif", "-f", "2", "--intensity-range", "1"], 2, "is not two numbers"),
+        (["upsample", "a.tif", "-f", "2", "--log-file", "no/log"], 2, "cannot write the log"),
+        (["upsample"], 2, "Missing argument"),
+        (["dance"], 2, "No such command"),
+        (["demo", "-o", "a.tif/x"], 1, "cannot make the folder"),
+        (["train", "a.tif", "--out", "w.safetensors"], 1, "got both or neither of steps and minutes"),
+        (["train", "a.tif", "--out", "a.tif", "--steps", "1"], 1, "a.tif exists already"),
+    ],
+)
+def test_bad_usage_costs_one_line_and_leaves_nothing(
+    arguments: list[str], code: int, message: str, run: Run, tmp_path: Path
+) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    write_imagej(tmp_path / "one.tif", make_stack((1, 40, 48)))
+    (tmp_path / "text.tif").write_text("hello")
+    before = {p.name for p in tmp_path.iterdir()}
+    result = run(*arguments)
+    assert result.returncode == code, result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    if code == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_options_come_from_the_environment_and_a_file_and_the_command_line_wins(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    (tmp_path / "c.toml").write_text('factor = 3\nmodel = "linear"\nintensity-range = "0,255"\n')
+
+    def planes(*arguments: str, env: dict[str, str] | None = None) -> int:
+        result = run("upsample", "a.tif", "-o", "b.tif", "--overwrite", "-q", *arguments, env=env)
+        assert result.returncode == 0, result.stderr
+        with open_volume(tmp_path / "b.tif") as reader:
+            return reader.info.shape[0]
+
+    assert planes("--config", "c.toml") == 13
+    assert planes("--config", "c.toml", env={"ZINTERP_UPSAMPLE_FACTOR": "5"}) == 21
+    assert planes("--config", "c.toml", "--factor", "2", env={"ZINTERP_UPSAMPLE_FACTOR": "5"}) == 9
+    (tmp_path / "c.toml").write_text("factr = 3\n")
+    result = run("upsample", "a.tif", "--config", "c.toml")
+    assert result.returncode == 2
+    assert "unknown keys factr" in result.stderr
+    (tmp_path / "c.toml").write_text("factor: 3\n")
+    assert "is not TOML" in run("upsample", "a.tif", "--config", "c.toml").stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_stops_cleanly_and_resume_gives_the_same_bytes(
+    number: int, code: int, run: Run, tmp_path: Path
+) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack((400, 200, 200)))
+    arguments = ["upsample", "a.tif", "-f", "4", "-m", "cubic", "--slab-depth", "4"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zinterp", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    journal = tmp_path / "a_x4.tif.journal"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (journal.exists() and journal.read_text().count(";") > 3):
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "a_x4.tif").exists()
+    assert (tmp_path / "a_x4.tif.partial").exists()
+    assert run(*arguments, "--resume").returncode == 0
+    assert run(*arguments, "-o", "b.tif").returncode == 0
+    assert (tmp_path / "a_x4.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack((20, 64, 64)))
+    arguments = ["train", "a.tif", "--out", "w.safetensors", "--steps", "3", "--batch", "2", "--crop", "32"]
+    result = run(*arguments, "--axes", "z", "--held-out", "0.3", "--learning-rate", "0.001", "--seed", "4")
+    assert result.returncode == 0, result.stderr
+    assert "w.safetensors  held-out gain" in result.stdout
+    assert "step 3" in result.stderr
+    upsampled = run("upsample", "a.tif", "-f", "2", "--model", "w.safetensors")
+    assert upsampled.returncode == 0, upsampled.stderr
+
+
+def test_text_for_a_terminal_cannot_steer_it() -> None:
+    assert printable("a\x1b[31m\nb") == "a\\x1b[31m b"
+
+
+@pytest.mark.parametrize(("text", "size"), [("8GB", 8 * 10**9), ("1.5 GiB", 3 * 2**29), ("100", 100), ("5k", 5000)])
+def test_sizes(text: str, size: int) -> None:
+    assert Size().convert(text, None, None) == size
+
+
+def test_numbers_stay_exact() -> None:
+    assert Numbers().convert("0.1, 0.25", None, None) == ["0.1", "0.25"]
+
+
+def test_a_bar_is_shown_on_a_terminal_only(tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    write_imagej(tmp_path / "a.tif", make_stack())
+    parent, child = pty.openpty()
+    command = [sys.executable, "-m", "zinterp", "upsample", "a.tif", "-f", "2", "-m", "linear"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=child, stdout=subprocess.DEVNULL)
+    assert process.wait(timeout=60) == 0
+    os.close(child)
+    seen = os.read(parent, 10**5).decode()
+    os.close(parent)
+    assert "9/9" in seen
+    assert "\x1b[" in seen
+
+
+def test_the_output_of_the_command_has_the_acquired_planes(run: Run, tmp_path: Path) -> None:
+    stack = make_stack(dtype="uint16")
+    write_imagej(tmp_path / "a.tif", stack)
+    result = run("upsample", "a.tif", "--depths", "0.3,0.6", "-o", "b.ome.zarr", "--ngff", "0.4")
+    assert result.returncode == 0, result.stderr
+    with open_volume(tmp_path / "b.ome.zarr") as reader:
+        assert np.array_equal(reader.read(range(13))[::3], stack)
+    assert (tmp_path / "b.ome.zarr" / ".zattrs").exists()

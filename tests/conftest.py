@@ -1,0 +1,131 @@
+"""Fixtures that many tests share."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from numpy.typing import NDArray
+
+Stack = NDArray[np.generic]
+DTYPES = ("uint8", "uint16", "int16", "float32")
+DATA = Path(os.environ.get("ZINTERP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real volumes."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real volumes in {DATA}; name their folder in ZINTERP_TEST_DATA")
+    return DATA
+
+
+def make_stack(shape: tuple[int, int, int] = (5, 40, 48), dtype: str = "uint8", seed: int = 0) -> Stack:
+    """Smooth structure that moves with z, and grain, over most of what the dtype holds (floats: about 0 to 1)."""
+    rng = np.random.default_rng(seed)
+    z, y, x = np.indices(shape, dtype=float)
+    values = 0.5 + 0.3 * np.sin(x / 5 + z / 2) * np.cos(y / 7 - z / 3) + 0.05 * rng.standard_normal(shape)
+    if dtype.startswith("float"):
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(limits.min + values * (float(limits.max) - limits.min), limits.min, limits.max).astype(dtype)
+
+
+@pytest.fixture
+def stack() -> Stack:
+    """Five planes of 40 x 48 pixels, 8 bit."""
+    return make_stack()
+
+
+def write_plain_tiff(path: Path, stack: Stack) -> None:
+    """Multi-page, one IFD a plane, no metadata."""
+    with tifffile.TiffWriter(path) as tif:
+        for plane in stack:
+            tif.write(plane, photometric="minisblack", metadata=None, contiguous=False)
+
+
+def write_imagej(path: Path, stack: Stack) -> None:
+    """ImageJ hyperstack, 20 x 8 x 8 nm."""
+    metadata = {"axes": "ZYX", "spacing": 20.0, "unit": "nm"}
+    tifffile.imwrite(path, stack, imagej=True, resolution=(1 / 8, 1 / 8), metadata=metadata)
+
+
+def write_imagej_big_endian(path: Path, stack: Stack) -> None:
+    """ImageJ hyperstack as ImageJ itself writes it."""
+    metadata = {"axes": "ZYX", "spacing": 20.0, "unit": "nm"}
+    tifffile.imwrite(path, stack, imagej=True, byteorder=">", resolution=(1 / 8, 1 / 8), metadata=metadata)
+
+
+def write_compressed(path: Path, stack: Stack) -> None:
+    """LZW with predictor, in strips."""
+    tifffile.imwrite(path, stack, photometric="minisblack", compression="lzw", predictor=True, rowsperstrip=16)
+
+
+def write_ome(path: Path, stack: Stack) -> None:
+    """OME-TIFF, 20 x 8 x 8 nm, Z in nanometres and the others in micrometres."""
+    lengths = {"PhysicalSizeX": 0.008, "PhysicalSizeY": 0.008, "PhysicalSizeZ": 20.0, "PhysicalSizeZUnit": "nm"}
+    tifffile.imwrite(path, stack, ome=True, photometric="minisblack", metadata={"axes": "ZYX", **lengths})
+
+
+def write_bigtiff(path: Path, stack: Stack) -> None:
+    """BigTIFF with tiles and zlib, big-endian."""
+    tifffile.imwrite(
+        path, stack, bigtiff=True, byteorder=">", photometric="minisblack", tile=(16, 16), compression="zlib"
+    )
+
+
+def write_zarr(path: Path, stack: Stack, version: str) -> None:
+    """OME-Zarr by hand, 20 x 8 x 8 nm."""
+    group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
+    array = group.create_array("s0", shape=stack.shape, dtype=stack.dtype, chunks=(2, 16, 16))
+    array[:] = stack
+    axes = [{"name": name, "type": "space", "unit": "nanometer"} for name in "zyx"]
+    scale = {"type": "scale", "scale": [20.0, 8.0, 8.0]}
+    multiscale = {"axes": axes, "datasets": [{"path": "s0", "coordinateTransformations": [scale]}]}
+    if version == "0.5":
+        group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+    else:
+        group.attrs["multiscales"] = [multiscale | {"version": "0.4"}]
+
+
+def write_zarr_04(path: Path, stack: Stack) -> None:
+    """OME-Zarr 0.4."""
+    write_zarr(path, stack, "0.4")
+
+
+def write_zarr_05(path: Path, stack: Stack) -> None:
+    """OME-Zarr 0.5."""
+    write_zarr(path, stack, "0.5")
+
+
+def write_zarr_array(path: Path, stack: Stack) -> None:
+    """A bare Zarr array."""
+    array = zarr.create_array(path, shape=stack.shape, dtype=stack.dtype, chunks=(2, 16, 16))
+    array[:] = stack
+
+
+Write = Callable[[Path, Stack], None]
+KINDS: dict[str, tuple[str, Write, bool]] = {
+    "plain tiff": ("a.tif", write_plain_tiff, False),
+    "imagej": ("a.tif", write_imagej, True),
+    "imagej big-endian": ("a.tif", write_imagej_big_endian, True),
+    "compressed": ("a.tif", write_compressed, False),
+    "ome-tiff": ("a.ome.tif", write_ome, True),
+    "bigtiff": ("a.tiff", write_bigtiff, False),
+    "ome-zarr 0.4": ("a.ome.zarr", write_zarr_04, True),
+    "ome-zarr 0.5": ("a.zarr", write_zarr_05, True),
+    "zarr array": ("a.zarr", write_zarr_array, False),
+}
+"""Every kind of input: file name, a writer that shares no code with ours, and whether it says the voxel size."""
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> tuple[str, Write, bool]:
+    """One kind of input after the other."""
+    return KINDS[request.param]

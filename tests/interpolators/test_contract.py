@@ -1,0 +1,91 @@
+"""What every interpolator must do, whatever it is."""
+
+import numpy as np
+import pytest
+
+from tests.conftest import make_stack
+from zinterp import interpolate
+from zinterp.interpolators import CLASSICAL, Interpolator, create_interpolator
+from zinterp.interpolators.weights import shipped_weights
+
+MODELS = [*CLASSICAL, *shipped_weights()]
+TIMES = np.array([0.125, 0.25, 0.5, 0.75, 0.875], np.float32)
+
+
+@pytest.fixture(params=MODELS, scope="module")
+def interpolator(request: pytest.FixtureRequest) -> Interpolator:
+    """Each interpolator in float32."""
+    return create_interpolator(request.param, device="cpu", precision="fp32")
+
+
+def planes_for(interpolator: Interpolator, seed: int = 0) -> np.ndarray:
+    """Two sets of planes with structure that moves, of a size that suits, shape (2, 2 * context, 64, 80)."""
+    depth = 2 * interpolator.needs.context
+    stacks = [make_stack((depth, 64, 80), "float32", seed + i) for i in range(2)]
+    return np.stack(stacks).astype(np.float32)
+
+
+def test_shape_dtype_and_finite(interpolator: Interpolator) -> None:
+    result = interpolator(planes_for(interpolator), TIMES)
+    assert result.shape == (2, len(TIMES), 64, 80)
+    assert result.dtype == np.float32
+    assert np.isfinite(result).all()
+
+
+def test_equal_planes_come_back(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    equal = np.repeat(planes[:, :1], planes.shape[1], axis=1)
+    assert np.array_equal(interpolator(equal, TIMES), np.repeat(equal[:, :1], len(TIMES), axis=1))
+
+
+def test_planes_that_change_in_a_straight_line_come_back(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    context = interpolator.needs.context
+    slope = make_stack((1, 64, 80), "float32", 9)
+    steps = np.arange(1 - context, context + 1, dtype=np.float32)[:, None, None]
+    ramp = planes[:, :1] + steps * slope
+    expected = planes[:, :1] + TIMES[:, None, None] * slope
+    assert np.abs(interpolator(ramp, TIMES) - expected).max() < 1e-4
+
+
+def test_turning_the_stack_upside_down_mirrors_t(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    up = interpolator(planes, TIMES)
+    down = interpolator(np.ascontiguousarray(planes[:, ::-1]), 1 - TIMES)
+    assert np.abs(up - down).max() < 1e-4
+
+
+def test_t_is_honoured_and_monotone(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    before, after = planes[:, interpolator.needs.context - 1], planes[:, interpolator.needs.context]
+    result = interpolator(planes, TIMES)
+    to_before = [float(np.square(result[:, k] - before).mean()) for k in range(len(TIMES))]
+    to_after = [float(np.square(result[:, k] - after).mean()) for k in range(len(TIMES))]
+    assert to_before == sorted(to_before)
+    assert to_after == sorted(to_after, reverse=True)
+    assert len({round(d, 6) for d in to_before}) == len(TIMES)
+
+
+def test_brightness_and_contrast_do_not_matter(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    result = interpolator(planes, TIMES)
+    changed = interpolator(planes * np.float32(0.02) + np.float32(0.4), TIMES)
+    assert np.abs(changed - (result * 0.02 + 0.4)).max() < 2e-5
+
+
+def test_a_plane_does_not_depend_on_what_else_is_asked_for(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    together = interpolator(planes[:1], TIMES)
+    for k, t in enumerate(TIMES):
+        assert np.array_equal(interpolator(planes[:1], np.array([t]))[:, 0], together[:, k])
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32", "int8", "float64", "float16", "uint32"])
+def test_every_dtype_is_kept_and_acquired_planes_are_bit_for_bit(model: str, dtype: str) -> None:
+    stack = make_stack((4, 36, 44), dtype)
+    dense = interpolate(stack, factor=3, model=model, device="cpu")
+    assert dense.dtype == stack.dtype
+    assert dense.shape == (10, 36, 44)
+    assert np.array_equal(dense[::3], stack)
+    assert not np.array_equal(dense[1], stack[0])

@@ -1,0 +1,70 @@
+"""Networks as interpolators: devices, precision, tiles."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import make_stack
+from zinterp import interpolate
+from zinterp.errors import BadOptionError
+from zinterp.interpolators import create_interpolator
+from zinterp.interpolators.network import choose_device, choose_precision, cpu_has_bf16
+
+
+def test_bf16_is_near_fp32() -> None:
+    planes = make_stack((4, 96, 96), "float32")[None]
+    times = np.array([0.25, 0.5], np.float32)
+    exact = create_interpolator(precision="fp32", device="cpu")(planes, times)
+    rough = create_interpolator(precision="bf16", device="cpu")(planes, times)
+    assert not np.array_equal(exact, rough)
+    assert np.abs(exact - rough).max() < 4 / 255
+    assert np.sqrt(np.square(exact - rough).mean()) < 0.5 / 255
+
+
+def test_tiled_is_untiled_to_a_grey_level_of_255() -> None:
+    stack = make_stack((4, 420, 400), "float32")
+    whole = interpolate(stack, factor=2, device="cpu", precision="fp32", tile=2048, intensity_range=(0, 1))
+    tiled = interpolate(stack, factor=2, device="cpu", precision="fp32", tile=256, intensity_range=(0, 1))
+    difference = np.abs(whole - tiled)
+    assert 0 < difference.max() < 1 / 255
+
+
+def test_dtype_hardly_changes_the_result() -> None:
+    stack = make_stack((4, 64, 64), "uint8")
+    small = interpolate(stack, factor=2, device="cpu").astype(float)
+    large = interpolate(stack.astype(np.uint16) * 257, factor=2, device="cpu").astype(float) / 257
+    floating = interpolate(stack.astype(np.float32) / 255, factor=2, device="cpu").astype(float) * 255
+    assert np.abs(small - large).max() <= 0.51
+    assert np.abs(floating - large).max() <= 0.05
+
+
+def test_devices() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda")
+    for name in ("cuda:99", "tpu", "cpu:3", ""):
+        with pytest.raises(BadOptionError, match="expected one that is here: auto, cpu"):
+            choose_device(name)
+
+
+def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("fp32", cpu) == torch.float32
+    assert choose_precision("fp16", torch.device("cuda")) == torch.float16
+    with pytest.raises(BadOptionError, match="which no CPU does at speed"):
+        choose_precision("fp16", cpu)
+    with pytest.raises(BadOptionError, match="expected one of auto, fp32"):
+        choose_precision("int8", cpu)
+    monkeypatch.setattr("zinterp.interpolators.network.cpu_has_bf16", lambda: False)
+    assert choose_precision("auto", cpu) == torch.float32
+    monkeypatch.setattr("zinterp.interpolators.network.cpu_has_bf16", lambda: True)
+    assert choose_precision("auto", cpu) == torch.bfloat16
+    assert isinstance(cpu_has_bf16(), bool)
+
+
+@pytest.mark.gpu
+def test_cuda_agrees_with_the_cpu() -> None:
+    planes = make_stack((4, 96, 96), "float32")[None]
+    times = np.array([0.25, 0.5], np.float32)
+    cpu = create_interpolator(precision="fp32", device="cpu")(planes, times)
+    cuda = create_interpolator(precision="fp32", device="cuda")(planes, times)
+    assert np.abs(cpu - cuda).max() < 1e-3

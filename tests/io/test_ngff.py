@@ -1,0 +1,182 @@
+"""What is particular to OME-Zarr."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaozarrs
+import zarr
+
+from tests.conftest import make_stack, write_zarr
+from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io import OutputOptions, create_volume, open_volume
+from zinterp.io.ngff import NgffWriter, shrink
+from zinterp.volume import VolumeInfo, VoxelSize
+
+
+def write_output(path: Path, stack: np.ndarray, size: VoxelSize, version: str = "0.5", z_chunk: int = 4) -> None:
+    """Write a whole stack through our writer."""
+    info = VolumeInfo((stack.shape[0], stack.shape[1], stack.shape[2]), stack.dtype, size)
+    writer = create_volume(path, info, OutputOptions("ome-zarr", ngff=version, z_chunk=z_chunk), {"model": "cubic"})
+    for z in range(0, len(stack), z_chunk):
+        writer.write(z, stack[z : z + z_chunk])
+    writer.finish()
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_outputs_are_valid_ngff_with_si_units_and_a_pyramid(version: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.zarr"
+    stack = make_stack((9, 600, 700))
+    write_output(path, stack, VoxelSize(0.02, 0.008, 0.008), version)
+    yaozarrs.validate_zarr_store(str(path))
+    group = zarr.open_group(path, mode="r")
+    attributes: Any = group.attrs.asdict()
+    multiscale = attributes.get("ome", attributes)["multiscales"][0]
+    assert [axis["unit"] for axis in multiscale["axes"]] == ["nanometer"] * 3
+    scales = [d["coordinateTransformations"][0]["scale"] for d in multiscale["datasets"]]
+    shifts = [d["coordinateTransformations"][1]["translation"] for d in multiscale["datasets"]]
+    assert scales == pytest.approx(np.array([[20, 8, 8], [20, 16, 16], [40, 32, 32]]))
+    assert shifts == pytest.approx(np.array([[0, 0, 0], [0, 4, 4], [10, 12, 12]]))
+    assert [group[d["path"]].shape for d in multiscale["datasets"]] == [(9, 600, 700), (9, 300, 350), (5, 150, 175)]
+    assert attributes["zinterp"] == {"model": "cubic"}
+    middle = stack[3, 200:202, 300:302].astype(float).mean()
+    assert abs(float(np.asarray(group["1"][3, 100, 150])) - middle) <= 0.5
+
+
+def test_micrometres_for_large_voxels(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.zarr"
+    write_output(path, make_stack(), VoxelSize(141.0, 141.0, 141.0))
+    attributes: Any = zarr.open_group(path, mode="r").attrs.asdict()
+    assert {axis["unit"] for axis in attributes["ome"]["multiscales"][0]["axes"]} == {"micrometer"}
+    with open_volume(path) as reader:
+        assert reader.info.voxel_size == VoxelSize(141.0, 141.0, 141.0)
+
+
+def test_one_slab_is_one_shard(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.zarr"
+    write_output(path, make_stack((8, 40, 48)) + np.uint8(1), VoxelSize(), z_chunk=4)
+    files = [p for p in (path / "0").rglob("*") if p.is_file() and p.name != "zarr.json"]
+    assert len(files) == 2
+
+
+@pytest.mark.parametrize("z_chunk", [1, 3, 16, 20])
+def test_any_slab_depth_can_be_written(z_chunk: int, tmp_path: Path) -> None:
+    stack = make_stack((23, 40, 48))
+    write_output(tmp_path / "a.zarr", stack, VoxelSize(), z_chunk=z_chunk)
+    with open_volume(tmp_path / "a.zarr") as reader:
+        assert np.array_equal(reader.read(range(23)), stack)
+
+
+def test_blocks_that_would_share_a_shard_are_refused(tmp_path: Path) -> None:
+    info = VolumeInfo((8, 40, 48), np.dtype("uint8"))
+    writer = NgffWriter(tmp_path / "a.zarr", info, version="0.5", z_chunk=4, record={})
+    for z, count in ((2, 4), (0, 3)):
+        with pytest.raises(ValueError, match="expected whole blocks of 4"):
+            writer.write(z, np.zeros((count, 40, 48), np.uint8))
+
+
+def test_channels_and_times_are_chosen(tmp_path: Path) -> None:
+    values = np.arange(2 * 3 * 4 * 8 * 9, dtype=np.uint16).reshape(2, 3, 4, 8, 9)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    array = group.create_array("0", shape=values.shape, dtype=values.dtype, chunks=(1, 1, 2, 8, 9))
+    array[:] = values
+    kinds = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+    axes = [{"name": name, "type": kind} for name, kind in kinds.items()]
+    scale = [{"type": "scale", "scale": [1.0] * 5}]
+    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
+    with open_volume(tmp_path / "a.zarr", time=1, channel=2) as reader:
+        assert reader.info.shape == (4, 8, 9)
+        assert reader.info.voxel_size == VoxelSize()
+        assert np.array_equal(reader.read(range(1, 3)), values[1, 2, 1:3])
+    with pytest.raises(BadVolumeError, match="3 channels, expected one"):
+        open_volume(tmp_path / "a.zarr", time=1)
+    with pytest.raises(BadVolumeError, match="2 times, got --time 2"):
+        open_volume(tmp_path / "a.zarr", time=2, channel=0)
+
+
+def test_scales_of_level_and_image_are_multiplied(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write_zarr(path, make_stack(), "0.5")
+    group = zarr.open_group(path, mode="r+")
+    ome: Any = group.attrs["ome"]
+    ome["multiscales"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [2.0, 1.0, 1.0]}]
+    group.attrs["ome"] = ome
+    with open_volume(path) as reader:
+        assert reader.info.voxel_size == VoxelSize(0.04, 0.008, 0.008)
+
+
+def test_groups_that_are_no_images_are_refused(tmp_path: Path) -> None:
+    zarr.open_group(tmp_path / "a.zarr", mode="w")
+    with pytest.raises(BadVolumeError, match="without multiscales"):
+        open_volume(tmp_path / "a.zarr")
+    write_zarr(tmp_path / "b.zarr", make_stack(), "0.5")
+    group = zarr.open_group(tmp_path / "b.zarr", mode="r+")
+    ome: Any = group.attrs["ome"]
+    group.attrs["ome"] = {**ome, "image-label": {}}
+    with pytest.raises(BadVolumeError, match="label image"):
+        open_volume(tmp_path / "b.zarr")
+    zarr.create_array(tmp_path / "c.zarr", shape=(8, 9), dtype="u1")
+    with pytest.raises(BadVolumeError, match="expected a stack of planes zyx"):
+        open_volume(tmp_path / "c.zarr")
+
+
+def test_metadata_that_do_not_hold_are_refused(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", make_stack(), "0.5")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    ome: Any = group.attrs["ome"]
+    ome["multiscales"][0]["datasets"][0]["path"] = "nowhere"
+    group.attrs["ome"] = ome
+    with pytest.raises(InputError, match="damaged or incomplete"):
+        open_volume(tmp_path / "a.zarr")
+    group.create_group("inner")
+    ome["multiscales"][0]["datasets"][0]["path"] = "inner"
+    group.attrs["ome"] = ome
+    with pytest.raises(BadVolumeError, match="is not an array"):
+        open_volume(tmp_path / "a.zarr")
+    ome["multiscales"][0]["axes"] = ome["multiscales"][0]["axes"][:2]
+    group.attrs["ome"] = ome
+    with pytest.raises(InputError, match="cannot be read as Zarr"):
+        open_volume(tmp_path / "a.zarr")
+
+
+def test_a_damaged_chunk_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    write_zarr(path, make_stack(), "0.5")
+    chunk = next(p for p in (path / "s0" / "c").rglob("*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:10])
+    with open_volume(path) as reader, pytest.raises(InputError, match="damaged or incomplete"):
+        reader.read(range(5))
+
+
+def test_write_errors_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = VolumeInfo((4, 20, 20), np.dtype("uint8"))
+    writer = NgffWriter(tmp_path / "a.zarr", info, version="0.5", z_chunk=4, record={})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(zarr.Array, "__setitem__", full)
+    with pytest.raises(OutputError, match="No space left"):
+        writer.write(0, np.zeros((4, 20, 20), np.uint8))
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OutputError, match="cannot complete"):
+        writer.finish()
+    monkeypatch.setattr(zarr, "open_group", full)
+    with pytest.raises(OutputError, match="cannot write"):
+        NgffWriter(tmp_path / "b.zarr", info, version="0.5", z_chunk=4, record={})
+
+
+def test_going_on_needs_the_array(tmp_path: Path) -> None:
+    info = VolumeInfo((4, 20, 20), np.dtype("uint8"))
+    group = zarr.open_group(tmp_path / "a.zarr.partial", mode="w")
+    group.create_group("0")
+    with pytest.raises(OutputError, match="holds no level 0"):
+        NgffWriter(tmp_path / "a.zarr", info, version="0.5", z_chunk=4, record={}, resume=True)
+
+
+def test_shrink_rounds_and_lets_the_last_odd_voxel_stand_for_itself() -> None:
+    block = np.array([[[0, 1, 9]]], np.uint8)
+    assert shrink(block, (1, 1, 2)).tolist() == [[[0, 9]]]
+    assert shrink(block.astype(np.float32), (1, 1, 2)).tolist() == [[[0.5, 9.0]]]

@@ -1,0 +1,231 @@
+"""What is particular to TIFF."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.conftest import make_stack, write_bigtiff, write_compressed, write_imagej, write_ome, write_plain_tiff
+from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io import OutputOptions, create_volume, open_volume
+from zinterp.io.tiff import IMAGEJ_LIMIT, TiffWriter
+from zinterp.volume import VolumeInfo, VoxelSize
+
+WRITERS = {
+    "plain": write_plain_tiff,
+    "imagej": write_imagej,
+    "compressed": write_compressed,
+    "ome": write_ome,
+    "bigtiff": write_bigtiff,
+}
+
+
+@pytest.mark.parametrize("writer", list(WRITERS))
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.99])
+def test_a_truncated_file_is_refused_and_never_read_as_a_shorter_stack(
+    writer: str, share: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    WRITERS[writer](path, make_stack())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(len(whole) * share)])
+    try:
+        with open_volume(path) as reader:
+            planes = reader.read(range(reader.info.shape[0]))
+    except InputError as error:
+        assert "a.tif" in str(error)
+    else:  # only metadata behind the pixels were lost
+        assert writer == "imagej"
+        assert share == 0.99
+        assert np.array_equal(planes, make_stack())
+
+
+def test_something_else_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"%PDF-1.4 not an image at all" * 10)
+    with pytest.raises(InputError, match="cannot be read as TIFF"):
+        open_volume(path)
+
+
+def test_a_file_that_vanishes_is_reported(tmp_path: Path) -> None:
+    from zinterp.io.tiff import TiffReader
+
+    with pytest.raises(InputError, match="does not exist"):
+        TiffReader(tmp_path / "a.tif")
+
+
+def test_planes_of_different_shapes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tif:
+        for shape in ((20, 30), (20, 30), (10, 30)):
+            tif.write(np.zeros(shape, np.uint8), photometric="minisblack", metadata=None, contiguous=False)
+    with pytest.raises(BadVolumeError, match=r"different shapes \(2 of 20x30, 1 of 10x30\)"):
+        open_volume(path)
+
+
+def test_colour_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 20, 30, 3), np.uint8), photometric="rgb")
+    with pytest.raises(BadVolumeError, match="colour image"):
+        open_volume(path)
+
+
+def test_one_bit_and_complex_pixels_are_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((3, 16, 16), bool), photometric="minisblack")
+    with pytest.raises(BadVolumeError, match="bool values"):
+        open_volume(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((3, 16, 16), np.complex64), photometric="minisblack")
+    with pytest.raises(BadVolumeError, match="complex64 values"):
+        open_volume(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("imagej", [True, False])
+def test_one_channel_and_time_is_chosen(imagej: bool, tmp_path: Path) -> None:
+    path = tmp_path / ("a.tif" if imagej else "a.ome.tif")
+    values = np.arange(2 * 3 * 2 * 8 * 9, dtype=np.uint16).reshape(2, 3, 2, 8, 9)
+    if imagej:
+        tifffile.imwrite(path, values, imagej=True, metadata={"axes": "TZCYX"})
+    else:
+        tifffile.imwrite(path, values, ome=True, photometric="minisblack", metadata={"axes": "TZCYX"})
+    with open_volume(path, channel=1, time=0) as reader:
+        assert (reader.info.channels, reader.info.times) == (2, 2)
+        assert np.array_equal(reader.read(range(3)), values[0, :, 1])
+    with pytest.raises(BadVolumeError, match="2 channels, expected one: choose it with --channel 0 to 1"):
+        open_volume(path, time=0)
+    with pytest.raises(BadVolumeError, match="2 times, got --time 5"):
+        open_volume(path, channel=0, time=5)
+
+
+def test_an_axis_of_times_alone_is_taken_as_z_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.tif"
+    stack = make_stack()
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TYX"})
+    with caplog.at_level(logging.WARNING), open_volume(path) as reader:
+        assert np.array_equal(reader.read(range(5)), stack)
+        assert reader.info.times == 1
+    assert "taking its 5 planes as a stack in z" in caplog.text
+
+
+def test_channels_and_times_without_z_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((3, 2, 8, 9), np.uint8), imagej=True, metadata={"axes": "TCYX"})
+    with pytest.raises(BadVolumeError, match="no Z"):
+        open_volume(path)
+
+
+def test_stacks_with_more_axes_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((2, 3, 4, 8, 9), np.uint8), photometric="minisblack")
+    with pytest.raises(BadVolumeError, match="expected a stack of planes ZYX"):
+        open_volume(path)
+
+
+def test_several_images_in_an_ome_tiff_give_the_first_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as tif:
+        tif.write(make_stack(), photometric="minisblack", metadata={"axes": "ZYX"})
+        tif.write(np.zeros((2, 9, 9), np.uint8), photometric="minisblack", metadata={"axes": "ZYX"})
+    with caplog.at_level(logging.WARNING), open_volume(path) as reader:
+        assert reader.info.shape == (5, 40, 48)
+    assert "holds 2 images, taking the first" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_unit", "spacing", "expected"),
+    [
+        ("nm", 1 / 8, 20.0, (0.02, 0.008)),
+        ("um", 125.0, 0.02, (0.02, 0.008)),
+        ("micron", 125.0, 0.02, (0.02, 0.008)),
+        ("\\u00B5m", 125.0, 0.02, (0.02, 0.008)),
+        ("mm", 125000.0, 2e-5, (0.02, 0.008)),
+        ("pixel", 1.0, 1.0, (None, None)),
+    ],
+)
+def test_units_of_imagej(
+    unit: str, per_unit: float, spacing: float, expected: tuple[float | None, float | None], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path,
+        make_stack(),
+        imagej=True,
+        resolution=(per_unit, per_unit),
+        metadata={"axes": "ZYX", "spacing": spacing, "unit": unit},
+    )
+    with open_volume(path) as reader:
+        size = reader.info.voxel_size
+    assert (size.z, size.x) == (expected[0] and pytest.approx(expected[0]), expected[1] and pytest.approx(expected[1]))
+
+
+def test_resolution_in_centimetres_is_a_pixel_size_and_in_inches_is_not(tmp_path: Path) -> None:
+    for unit, expected in (("CENTIMETER", 1.0), ("INCH", None)):
+        path = tmp_path / f"{unit}.tif"
+        tifffile.imwrite(path, make_stack(), photometric="minisblack", resolution=(1e4, 1e4), resolutionunit=unit)
+        with open_volume(path) as reader:
+            size = reader.info.voxel_size
+        assert size == VoxelSize(None, expected and pytest.approx(expected), expected and pytest.approx(expected))
+
+
+def test_a_missing_or_absurd_ome_size_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 0.5, "PhysicalSizeXUnit": "reference frame", "PhysicalSizeZ": 0.0}
+    tifffile.imwrite(path, make_stack(), ome=True, photometric="minisblack", metadata=metadata)
+    with open_volume(path) as reader:
+        assert reader.info.voxel_size == VoxelSize()
+
+
+def test_the_record_is_kept_in_the_file(tmp_path: Path) -> None:
+    info = VolumeInfo((2, 20, 20), np.dtype("uint8"))
+    for format, name in (("tiff", "a.tif"), ("ome-tiff", "a.ome.tif")):
+        writer = create_volume(tmp_path / name, info, OutputOptions(format), {"model": "cubic"})
+        writer.write(0, np.zeros((2, 20, 20), np.uint8))
+        writer.finish()
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        assert json.loads((tif.imagej_metadata or {})["Info"]) == {"model": "cubic"}
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as tif:
+        ome = tifffile.xml2dict(tif.ome_metadata or "")["OME"]
+        assert json.loads(ome["Image"]["Description"]) == {"model": "cubic"}
+
+
+def test_beyond_4_gb_the_layout_is_bigtiff(tmp_path: Path) -> None:
+    from zinterp.io.tiff import lay_out
+
+    info = VolumeInfo((3, 40000, 40000), np.dtype("uint8"))
+    assert info.bytes > IMAGEJ_LIMIT
+    lay_out(tmp_path / "a.tif", info, ome=True, record="{}")  # sparse: takes no room
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        assert tif.is_bigtiff
+        assert tif.series[0].shape == info.shape
+
+
+def test_a_disk_that_fills_up_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    info = VolumeInfo((2, 20, 20), np.dtype("uint8"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(OutputError, match="No space left"):
+            TiffWriter(tmp_path / "a.tif", info, ome=False, record={})
+    assert list(tmp_path.iterdir()) == []
+    writer = TiffWriter(tmp_path / "a.tif", info, ome=False, record={})
+
+    class Full:
+        seek = staticmethod(full)
+        close = staticmethod(lambda: None)
+        fileno = staticmethod(full)
+
+    writer._file.close()
+    writer._file = Full()  # type: ignore[assignment]
+    with pytest.raises(OutputError, match="No space left"):
+        writer.write(0, np.zeros((1, 20, 20), np.uint8))
+    with pytest.raises(OutputError, match="cannot complete"):
+        writer.finish()

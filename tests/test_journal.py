@@ -1,0 +1,50 @@
+"""The record of finished slabs."""
+
+from pathlib import Path
+
+import pytest
+
+from zinterp.errors import BadOptionError
+from zinterp.journal import Journal, journal_path
+
+
+def test_a_resumed_journal_knows_what_was_done(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    first = Journal(target, {"factor": 4})
+    for number in (0, 2, 10):
+        first.add(number)
+    assert Journal(target, {"factor": 4}, resume=True).done == {0, 2, 10}
+    assert Journal(target, {"factor": 4}).done == set()
+
+
+def test_a_line_that_a_crash_cut_short_is_not_believed(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    Journal(target, {}).add(1)
+    with journal_path(target).open("a") as file:
+        file.write("12")  # of "123;"
+    resumed = Journal(target, {}, resume=True)
+    assert resumed.done == {1}
+    resumed.add(3)
+    assert Journal(target, {}, resume=True).done == {1, 3}
+
+
+def test_another_job_is_refused_with_the_field_that_differs(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    Journal(target, {"factor": 4, "model": "cubic"})
+    with pytest.raises(BadOptionError, match="model 'cubic', this job has 'linear'"):
+        Journal(target, {"factor": 4, "model": "linear"}, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "not json\n", "[1]\n"])
+def test_a_journal_without_a_readable_first_line_is_refused(tmp_path: Path, text: str) -> None:
+    target = tmp_path / "out.tif"
+    journal_path(target).write_text(text)
+    with pytest.raises(BadOptionError, match="begun with factor None"):
+        Journal(target, {"factor": 4}, resume=True)
+
+
+def test_remove_deletes_the_file(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "out.tif", {})
+    journal.remove()
+    journal.remove()
+    assert list(tmp_path.iterdir()) == []

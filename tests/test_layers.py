@@ -1,0 +1,89 @@
+"""Imports go down the layers only, absolutely, and third-party libraries have one home each."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import zinterp
+
+ROOT = Path(zinterp.__file__).parent
+LAYERS = {
+    "errors": -1,  # which all raise
+    "volume": 0,
+    "io": 1,
+    "models": 1,
+    "plan": 1,
+    "tiling": 1,
+    "normalize": 1,
+    "phantom": 1,
+    "interpolators": 2,
+    "journal": 3,
+    "executors": 3,
+    "job": 4,
+    "pipeline": 4,
+    "estimate": 4,
+    "training": 5,
+    "evaluation": 5,
+    "cli": 6,
+}
+HOMES = {
+    "tifffile": ("io/tiff.py", "io/tiff_metadata.py"),
+    "zarr": ("io/ngff.py",),
+    "yaozarrs": ("io/ngff.py",),
+    "torch": ("models/", "interpolators/network.py", "interpolators/weights.py", "training/"),
+    "safetensors": ("interpolators/weights.py",),
+    "click": ("cli/",),
+    "rich": ("cli/",),
+    "PIL": ("evaluation/",),
+    "psutil": ("job.py",),
+}
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, int]]:
+    """Names that a file imports, and the level of relative imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, 0
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", node.level
+
+
+def part(path: Path) -> str:
+    """The module or package of a file right under the root."""
+    return path.relative_to(ROOT).with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_go_down_and_are_absolute(path: Path) -> None:
+    own = part(path)
+    for name, level in imports(path):
+        assert level == 0, f"relative import of {name}"
+        pieces = name.split(".")
+        if pieces[0] != "zinterp" or own in ("__init__", "__main__") or len(pieces) == 1:
+            continue
+        other = pieces[1]
+        if other != own:
+            lower = LAYERS[other] < LAYERS[own] or (LAYERS[own] in (3, 4, 5) and LAYERS[other] == LAYERS[own])
+            assert lower, f"{own} (layer {LAYERS[own]}) imports {other} (layer {LAYERS[other]})"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_libraries_stay_at_home(path: Path) -> None:
+    relative = path.relative_to(ROOT).as_posix()
+    for name, _ in imports(path):
+        homes = HOMES.get(name.split(".")[0])
+        assert homes is None or any(relative.startswith(home) for home in homes), f"{name} in {relative}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_files_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+
+
+def test_every_part_has_a_layer() -> None:
+    parts = {part(path) for path in FILES} - {"__init__", "__main__"}
+    assert parts == set(LAYERS)

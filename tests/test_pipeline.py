@@ -1,0 +1,375 @@
+"""Whole jobs, from file to file and in memory."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zinterp
+from tests.conftest import Write, make_stack, write_imagej
+from zinterp.errors import (
+    BadOptionError,
+    BadVolumeError,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    ZinterpError,
+)
+from zinterp.interpolators import create_interpolator
+from zinterp.io import open_volume
+from zinterp.io.tiff import TiffReader, TiffWriter
+from zinterp.job import UpsampleOptions, choose_slab_depth, default_target, plan_job
+from zinterp.journal import journal_path
+from zinterp.pipeline import ArrayReader, Progress, compute_slab, fill_nonfinite, interpolate, upsample
+from zinterp.volume import VolumeInfo, VoxelSize
+
+Kind = tuple[str, Write, bool]
+
+
+def read(path: Path) -> np.ndarray:
+    """A whole volume."""
+    with open_volume(path) as reader:
+        return reader.read(range(reader.info.shape[0]))
+
+
+def test_every_kind_of_input_becomes_denser_in_its_own_family(kind: Kind, tmp_path: Path) -> None:
+    name, write, has_size = kind
+    stack = make_stack()
+    write(tmp_path / name, stack)
+    target = upsample(tmp_path / name, factor=4, model="cubic")
+    assert target.name == name.replace("a.", "a_x4.", 1)
+    with open_volume(target) as reader:
+        dense = reader.read(range(17))
+        info = reader.info
+    assert info.shape == (17, 40, 48)
+    assert info.dtype == stack.dtype
+    assert np.array_equal(dense[::4], stack)
+    p0, p1, p2, p3 = stack[0:4].astype(float)
+    middle = np.clip(np.rint(0.5625 * (p1 + p2) - 0.0625 * (p0 + p3)), 0, 255)
+    assert np.abs(dense[6] - middle).max() <= 1
+    if has_size:
+        assert (info.voxel_size.z, info.voxel_size.x) == pytest.approx((0.005, 0.008), rel=1e-6)
+    else:
+        assert info.voxel_size == VoxelSize()
+    left = {p.name for p in tmp_path.iterdir()}
+    assert left == {name, target.name}
+
+
+@pytest.mark.parametrize("model", ["linear", "cubic", None])
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_the_slab_depth_does_not_change_a_bit(model: str | None, suffix: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack((6, 70, 90)))
+    outputs = []
+    for depth in (1, 3, 16):
+        target = tmp_path / f"out{depth}{suffix}"
+        upsample(source, target, factor=3, model=model, slab_depth=depth, tile=64, overlap=16, device="cpu")
+        outputs.append(read(target))
+    assert np.array_equal(outputs[0], outputs[1])
+    assert np.array_equal(outputs[0], outputs[2])
+
+
+def test_depths_put_planes_where_asked_and_leave_z_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = tmp_path / "a.tif"
+    stack = make_stack(dtype="float32")
+    write_imagej(source, stack)
+    with caplog.at_level(logging.WARNING):
+        target = upsample(source, depths=["0.2", "0.5"], model="linear")
+    assert target.name == "a_d2.tif"
+    dense = read(target)
+    assert len(dense) == 13
+    assert np.allclose(dense[1], 0.8 * stack[0] + 0.2 * stack[1], atol=1e-5)
+    with open_volume(target) as reader:
+        assert reader.info.voxel_size.z is None
+        assert reader.info.voxel_size.x == pytest.approx(0.008)
+    assert "not evenly spaced" in caplog.text
+
+
+def test_the_given_voxel_size_wins_over_the_files(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    target = upsample(source, factor=2, model="linear", voxel_size=VoxelSize(0.05, 0.004, 0.004))
+    with open_volume(target) as reader:
+        size = reader.info.voxel_size
+    assert (size.z, size.y, size.x) == pytest.approx((0.025, 0.004, 0.004))
+
+
+def test_an_unknown_plane_distance_is_warned_about_once(
+    kind: Kind, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, write, has_size = kind
+    write(tmp_path / name, make_stack())
+    with caplog.at_level(logging.WARNING):
+        upsample(tmp_path / name, factor=2, model="linear")
+    assert caplog.text.count("plane distance is not known") == (0 if has_size else 1)
+
+
+def test_in_memory_is_as_from_file(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    stack = make_stack((4, 50, 60), "uint16")
+    write_imagej(source, stack)
+    assert np.array_equal(interpolate(stack, factor=3, device="cpu"), read(upsample(source, factor=3, device="cpu")))
+
+
+def test_a_constant_volume_comes_back() -> None:
+    for model in ("linear", "cubic", None):
+        for dtype, value in (("uint8", 7), ("uint16", 65535), ("float32", -3.5)):
+            stack = np.full((3, 20, 24), value, dtype)
+            assert np.array_equal(interpolate(stack, factor=2, model=model), np.full((5, 20, 24), value, dtype))
+
+
+def test_two_planes_and_tiny_planes_are_enough() -> None:
+    for shape in ((2, 1, 1), (2, 3, 5), (2, 1, 40)):
+        dense = interpolate(make_stack(shape), factor=2, device="cpu")
+        assert dense.shape == (3, *shape[1:])
+
+
+def test_brightness_does_not_pulse() -> None:
+    """Truncation instead of rounding would darken synthesised planes by half a grey level."""
+    stack = np.random.default_rng(0).integers(100, 140, (6, 64, 64)).astype(np.uint8)
+    for model in ("linear", "cubic"):
+        dense = interpolate(stack, factor=4, model=model)
+        made = np.delete(dense, np.s_[::4], axis=0)
+        assert abs(float(made.mean()) - float(stack.mean())) < 0.1
+
+
+def test_nan_and_infinite_values_are_refused_with_count_and_place_or_interpolated_around(tmp_path: Path) -> None:
+    stack = make_stack((5, 40, 48), "float32")
+    stack[1, 3:5, 7] = np.nan
+    stack[3, 0, 0] = np.inf
+    source = tmp_path / "a.tif"
+    write_imagej(source, stack)
+    with pytest.raises(BadVolumeError, match="has 3 NaN or infinite values, in planes 1, 3; expected finite ones"):
+        upsample(source, factor=2, model="linear")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+    for model in ("linear", None):
+        dense = interpolate(stack, factor=2, model=model, fill_nonfinite=True, device="cpu")
+        assert np.array_equal(dense[::2], stack, equal_nan=True)
+        assert np.isfinite(dense[1::2]).all()
+        assert np.abs(dense[1::2]).max() < 10
+
+
+def test_fill_nonfinite_takes_the_nearest_finite_value() -> None:
+    plane = np.array([[1, np.nan, np.nan, 4]], np.float32)
+    assert fill_nonfinite(plane).tolist() == [[1, 1, 4, 4]]
+    assert fill_nonfinite(np.full((1, 2), np.nan, np.float32)).tolist() == [[0, 0]]
+    assert fill_nonfinite(plane[:, :1]) is not None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "got neither of factor and depths"),
+        ({"factor": 2, "depths": [0.5]}, "got both of factor and depths"),
+        ({"factor": 1}, "expected a whole number of at least 2"),
+        ({"factor": 2.5}, "expected a whole number of at least 2"),
+        ({"depths": [0.5, 2]}, "expected rising numbers"),
+        ({"factor": 2, "model": "rife"}, "the model is 'rife'"),
+        ({"factor": 2, "format": "png"}, "the format is 'png'"),
+        ({"factor": 2, "ngff": "0.6"}, "OME-Zarr version is '0.6'"),
+        ({"factor": 2, "max_memory": 0}, "memory limit is 0"),
+        ({"factor": 2, "overwrite": True, "resume": True}, "both overwrite and resume"),
+        ({"factor": 2, "intensity_range": (5, 5)}, "intensity range is 5 to 5"),
+        ({"factor": 2, "tile": 16}, "expected a tile of at least"),
+        ({"factor": 2, "device": "cuda:99"}, "the device is 'cuda:99'"),
+    ],
+)
+def test_bad_options_cost_one_line_and_leave_nothing(options: dict[str, object], message: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack((3, 300, 300)))
+    with pytest.raises(BadOptionError, match=message):
+        upsample(source, **options)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_bad_arrays_are_refused() -> None:
+    with pytest.raises(BadVolumeError, match="expected planes"):
+        interpolate(np.zeros((4, 4)), factor=2)
+    with pytest.raises(BadVolumeError, match="bool values"):
+        interpolate(np.zeros((4, 4, 4), bool), factor=2)
+    with pytest.raises(BadVolumeError, match="the stack has 1 plane"):
+        interpolate(np.zeros((1, 4, 4)), factor=2)
+    with pytest.raises(TypeError, match="no_such_option"):
+        interpolate(np.zeros((4, 4, 4)), factor=2, no_such_option=1)
+
+
+def test_the_output_is_never_the_input_nor_replaced_unless_told(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    before = source.read_bytes()
+    (tmp_path / "link.tif").symlink_to(source)
+    for target in (source, tmp_path / "link.tif"):
+        with pytest.raises(BadOptionError, match="is the input itself"):
+            upsample(source, target, factor=2, model="linear", overwrite=True)
+    assert source.read_bytes() == before
+    target = upsample(source, factor=2, model="linear")
+    with pytest.raises(OutputExistsError, match="give --overwrite"):
+        upsample(source, factor=2, model="linear")
+    upsample(source, target, factor=2, model="cubic", overwrite=True)
+    assert not journal_path(target).exists()
+
+
+def test_a_folder_that_is_missing_is_refused(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    with pytest.raises(OutputError, match="does not exist"):
+        upsample(source, tmp_path / "no" / "b.tif", factor=2, model="linear")
+
+
+def test_planes_beyond_the_memory_limit_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack((3, 500, 500)))
+    with pytest.raises(BadVolumeError, match="give a larger --max-memory"):
+        upsample(source, factor=2, model="linear", max_memory=10**6)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_less_memory_means_thinner_slabs_and_smaller_tiles_and_the_same_planes() -> None:
+    stack = make_stack((5, 300, 300))
+    needs = create_interpolator("cubic").needs
+    info = VolumeInfo((500, 300, 300), stack.dtype)
+    grid = UpsampleOptions(factor=4).grid(500)
+    depths = [choose_slab_depth(info, grid, needs, memory) for memory in (15 * 10**6, 60 * 10**6, 10**9)]
+    assert depths == sorted(depths)
+    assert depths[0] < depths[-1] == 32
+    assert np.array_equal(
+        interpolate(stack, factor=4, model="cubic", max_memory=15 * 10**6), interpolate(stack, factor=4, model="cubic")
+    )
+
+
+def test_progress_is_reported_to_the_end(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    seen: list[Progress] = []
+    upsample(source, factor=2, model="linear", slab_depth=2, report=seen.append)
+    assert [p.done for p in seen] == [0, 2, 4, 6, 8, 9]
+    assert {p.total for p in seen} == {9}
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stands for Ctrl-C."""
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.zarr"])
+def test_an_interrupted_job_goes_on_where_it_stopped(suffix: str, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / f"b{suffix}"
+    write_imagej(source, make_stack((8, 40, 48)))
+    options = {"factor": 3, "model": "cubic", "slab_depth": 3}
+    whole = read(upsample(source, tmp_path / f"whole{suffix}", **options))
+    made: list[int] = []
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 9:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        upsample(source, target, report=stop, **options)
+    assert not target.exists()
+    assert journal_path(target).exists()
+    with pytest.raises(BadOptionError, match="begun with model 'cubic', this job has 'linear'"):
+        upsample(source, target, **{**options, "model": "linear"}, resume=True)
+    upsample(source, target, report=lambda p: made.append(p.done), **options, resume=True)
+    assert made[0] >= 9
+    assert np.array_equal(read(target), whole)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"a.tif", target.name, f"whole{suffix}"}
+
+
+def test_a_changed_input_is_not_gone_on_with(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+
+    def stop(progress: Progress) -> None:
+        if progress.done:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        upsample(source, factor=2, model="linear", slab_depth=2, report=stop)
+    os.utime(source, ns=(1, 1))
+    with pytest.raises(BadOptionError, match="source_modified"):
+        upsample(source, factor=2, model="linear", slab_depth=2, resume=True)
+
+
+def test_resume_without_a_beginning_just_begins(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    assert upsample(source, factor=2, model="linear", resume=True).exists()
+
+
+def test_an_input_that_breaks_in_mid_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    calls = []
+
+    def fail(self: TiffReader, z: range) -> np.ndarray:
+        calls.append(z)
+        if len(calls) > 7:  # five planes are sampled first
+            raise InputError("the disk is gone")
+        return make_stack()[z.start : z.stop]
+
+    monkeypatch.setattr(TiffReader, "read", fail)
+    with pytest.raises(InputError, match="the disk is gone"):
+        upsample(source, factor=2, model="linear", slab_depth=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_a_full_disk_in_mid_run_keeps_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    write = TiffWriter.write
+
+    def fail(self: TiffWriter, z: int, planes: np.ndarray) -> None:
+        if z >= 4:
+            raise OutputError("no space left")
+        write(self, z, planes)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TiffWriter, "write", fail)
+        with pytest.raises(OutputError, match="no space left"):
+            upsample(source, factor=2, model="linear", slab_depth=2)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tif", "a_x2.tif.partial", "a_x2.tif.journal"}
+    target = upsample(source, factor=2, model="linear", slab_depth=2, resume=True)
+    assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
+
+
+def test_an_output_that_cannot_be_created_leaves_no_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+
+    def fail(*_: object, **__: object) -> None:
+        raise OutputError("cannot write")
+
+    monkeypatch.setattr("zinterp.pipeline.create_volume", fail)
+    with pytest.raises(OutputError, match="cannot write"):
+        upsample(source, factor=2, model="linear")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_default_names() -> None:
+    def name(source: str, folder: str | None = None, **options: object) -> str:
+        settings = UpsampleOptions(**options)  # type: ignore[arg-type]
+        return str(default_target(Path(source), settings, Path(folder) if folder else None))
+
+    assert name("d/a.tif", factor=4) == "d/a_x4.tif"
+    assert name("d/a.ome.tiff", factor=2) == "d/a_x2.ome.tiff"
+    assert name("d/a.tif", "e", factor=3) == "e/a_x3.tif"
+    assert name("d/a.tif", factor=3, format="ome-zarr") == "d/a_x3.ome.zarr"
+    assert name("d/a.zarr", depths=[0.1, 0.2]) == "d/a_d2.zarr"
+
+
+def test_a_slab_reads_only_what_it_was_planned_to() -> None:
+    stack = make_stack((9, 20, 24))
+    reader = ArrayReader(stack)
+    interpolator = create_interpolator("cubic")
+    job = plan_job(reader, UpsampleOptions(factor=2, slab_depth=4), needs=interpolator.needs, model="cubic")
+    parts = [compute_slab(job, interpolator, slab, reader.read(slab.source)) for slab in job.slabs]
+    assert np.array_equal(np.concatenate(parts), interpolate(stack, factor=2, model="cubic"))
+
+
+def test_all_errors_are_zinterp_errors_and_the_fitting_builtin() -> None:
+    assert issubclass(BadOptionError, ValueError)
+    assert issubclass(InputError, OSError)
+    assert issubclass(OutputExistsError, FileExistsError)
+    assert zinterp.ZinterpError is ZinterpError

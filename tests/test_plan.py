@@ -1,0 +1,93 @@
+"""The grid of output planes and its cut into slabs."""
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zinterp.errors import BadOptionError
+from zinterp.plan import ZGrid, plan_slabs
+
+depth_lists = st.lists(st.integers(1, 99), min_size=1, max_size=6, unique=True).map(
+    lambda percents: [Fraction(p, 100) for p in sorted(percents)]
+)
+
+
+@given(planes=st.integers(2, 60), factor=st.integers(2, 12))
+def test_factor_gives_the_documented_count_and_exact_places(planes: int, factor: int) -> None:
+    grid = ZGrid.by_factor(planes, factor)
+    assert len(grid) == (planes - 1) * factor + 1
+    places = [sum(grid.locate(k)) for k in range(len(grid))]
+    assert places == [Fraction(k, factor) for k in range(len(grid))]
+    assert grid.step == Fraction(1, factor)
+
+
+def test_depths_are_exact_decimals_and_only_even_ones_have_a_step() -> None:
+    grid = ZGrid.by_depths(3, ["0.1", 0.5])
+    assert [grid.locate(k) for k in range(len(grid))] == [
+        (0, 0),
+        (0, Fraction(1, 10)),
+        (0, Fraction(1, 2)),
+        (1, 0),
+        (1, Fraction(1, 10)),
+        (1, Fraction(1, 2)),
+        (2, 0),
+    ]
+    assert grid.step is None
+    assert ZGrid.by_depths(3, [0.25, 0.5, 0.75]) == ZGrid.by_factor(3, 4)
+
+
+@given(planes=st.integers(2, 30), depths=depth_lists, depth=st.integers(1, 40), context=st.integers(1, 3))
+def test_slabs_cover_the_output_once_and_read_all_they_need(
+    planes: int, depths: list[Fraction], depth: int, context: int
+) -> None:
+    grid = ZGrid(planes, tuple(depths))
+    slabs = plan_slabs(grid, depth=depth, context=context)
+    assert [k for slab in slabs for k in slab.target] == list(range(len(grid)))
+    for slab in slabs:
+        assert slab.target.start % depth == 0
+        for k in slab.target:
+            i, t = grid.locate(k)
+            needed = range(i - context + 1, i + context + 1) if t else range(i, i + 1)
+            assert all(min(max(n, 0), planes - 1) in slab.source for n in needed)
+        assert 0 <= slab.source.start < slab.source.stop <= planes
+
+
+@given(planes=st.integers(3, 20), more=st.integers(1, 10), factor=st.integers(2, 5), depth=st.integers(1, 9))
+def test_a_growing_stack_does_not_move_finished_slabs(planes: int, more: int, factor: int, depth: int) -> None:
+    before = plan_slabs(ZGrid.by_factor(planes, factor), depth=depth, context=2)
+    after = plan_slabs(ZGrid.by_factor(planes + more, factor), depth=depth, context=2)
+    for number, slab in enumerate(before):
+        if len(slab.target) == depth and slab.source.stop < planes:  # the end plane did not stand in for later ones
+            assert after[number] == slab
+
+
+@pytest.mark.parametrize("factor", [1, 0, -3, 2.5, True])
+def test_impossible_factors_are_refused(factor: int) -> None:
+    with pytest.raises(BadOptionError, match="expected a whole number of at least 2"):
+        ZGrid.by_factor(5, factor)
+
+
+@pytest.mark.parametrize("depths", [[], [0], [1], [0.5, 0.5], [-0.5], [1.5]])
+def test_impossible_depths_are_refused(depths: list[float]) -> None:
+    with pytest.raises(BadOptionError, match="expected rising numbers between 0 and 1"):
+        ZGrid.by_depths(5, depths)
+
+
+def test_depths_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(BadOptionError, match="expected numbers"):
+        ZGrid.by_depths(5, ["half"])
+
+
+def test_a_single_plane_has_nothing_in_between() -> None:
+    with pytest.raises(BadOptionError, match="got 1 plane"):
+        ZGrid.by_factor(1, 2)
+
+
+def test_planes_outside_of_the_grid_and_empty_slabs_are_refused() -> None:
+    grid = ZGrid.by_factor(3, 2)
+    with pytest.raises(IndexError, match="expected 0 to 4"):
+        grid.locate(5)
+    with pytest.raises(BadOptionError, match="slab depth is 0"):
+        plan_slabs(grid, depth=0, context=1)

@@ -1,0 +1,102 @@
+"""Tiles: cover all, blend without a seam, and do not care about order."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from zinterp.errors import BadOptionError
+from zinterp.tiling import TileLayout, apply_tiled, blend_weights, tile_layout
+
+layouts = st.builds(
+    lambda y, x, tile, overlap, multiple: tile_layout(
+        (y, x), tile=tile * multiple + 4 * overlap, overlap=overlap, multiple_of=multiple
+    ),
+    y=st.integers(1, 90),
+    x=st.integers(1, 90),
+    tile=st.integers(5, 8),
+    overlap=st.integers(0, 12),
+    multiple=st.sampled_from([1, 4, 8]),
+)
+
+
+@given(layout=layouts)
+@settings(max_examples=60, deadline=None)
+def test_tiling_the_identity_is_the_identity(layout: TileLayout) -> None:
+    planes = np.random.default_rng(1).random((2, *layout.shape), dtype=np.float32)
+    assert np.abs(apply_tiled(lambda tiles: tiles, planes, layout) - planes).max() < 1e-6
+
+
+@given(layout=layouts)
+@settings(max_examples=60, deadline=None)
+def test_tiles_have_one_shape_and_start_on_multiples(layout: TileLayout) -> None:
+    height, width = layout.padded
+    for tile in layout.tiles():
+        assert (tile.rows.stop - tile.rows.start, tile.cols.stop - tile.cols.start) == layout.tile
+        assert tile.rows.stop <= height
+        assert tile.cols.stop <= width
+
+
+@given(count=st.integers(1, 5), margin=st.integers(0, 5), ramp=st.integers(0, 9), extra=st.integers(1, 20))
+def test_blend_weights_sum_to_one_between_the_outer_margins(count: int, margin: int, ramp: int, extra: int) -> None:
+    overlap = 2 * margin + ramp
+    length = 2 * overlap + extra
+    weights = blend_weights(length, count, overlap, margin)
+    total = np.zeros((count - 1) * (length - overlap) + length)
+    for i, weight in enumerate(weights):
+        total[i * (length - overlap) : i * (length - overlap) + length] += weight
+    assert np.allclose(total, 1)
+
+
+def blur(tiles: np.ndarray) -> np.ndarray:
+    """A function that looks 6 pixels around, as a network does, and sees zeros beyond its tile."""
+    return ndimage.gaussian_filter(tiles, (0, 0, 1.5, 1.5), mode="constant", truncate=4).astype(np.float32)
+
+
+def test_tiled_equals_untiled_where_the_margin_holds_what_the_function_sees() -> None:
+    planes = np.random.default_rng(2).random((3, 150, 170), dtype=np.float32)
+    whole = apply_tiled(blur, planes, tile_layout((150, 170), tile=None, overlap=32, multiple_of=8))
+    tiled = apply_tiled(blur, planes, tile_layout((150, 170), tile=72, overlap=32, multiple_of=8))
+    assert np.abs(whole - tiled).max() < 1e-6
+
+
+def test_the_order_and_the_batch_do_not_change_a_bit() -> None:
+    planes = np.random.default_rng(3).random((1, 100, 90), dtype=np.float32)
+    layout = tile_layout((100, 90), tile=48, overlap=16, multiple_of=4)
+    count = layout.counts[0] * layout.counts[1]
+    assert count > 4
+    reference = apply_tiled(blur, planes, layout)
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(count).tolist()
+        assert np.array_equal(apply_tiled(blur, planes, layout, order=order), reference)
+    assert np.array_equal(apply_tiled(blur, planes, layout, batch=4), reference)
+
+
+def test_every_call_has_the_full_batch() -> None:
+    sizes = []
+
+    def record(tiles: np.ndarray) -> np.ndarray:
+        sizes.append(len(tiles))
+        return tiles
+
+    planes = np.zeros((1, 100, 90), np.float32)
+    apply_tiled(record, planes, tile_layout((100, 90), tile=48, overlap=16, multiple_of=4), batch=4)
+    apply_tiled(record, planes, tile_layout((100, 90), tile=None, overlap=16, multiple_of=4), batch=4)
+    assert set(sizes) == {4}
+
+
+def test_unusable_tiles_are_refused() -> None:
+    with pytest.raises(BadOptionError, match="expected a tile of at least 128"):
+        tile_layout((500, 500), tile=64, overlap=64, multiple_of=16)
+    with pytest.raises(BadOptionError, match="expected more than 0"):
+        tile_layout((500, 500), tile=0, overlap=64, multiple_of=16)
+    with pytest.raises(BadOptionError, match="at least 0"):
+        tile_layout((500, 500), tile=64, overlap=-1, multiple_of=16)
+    with pytest.raises(ValueError, match="no tile in the order"):
+        apply_tiled(
+            blur,
+            np.zeros((1, 100, 100), np.float32),
+            tile_layout((100, 100), tile=48, overlap=16, multiple_of=4),
+            order=[],
+        )

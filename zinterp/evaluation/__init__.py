@@ -1,0 +1,1 @@
+"""How good synthesised planes are, measured against planes that were hidden."""

@@ -65,8 +65,12 @@ class Normalizer:
     def denormalize(self, planes: NDArray[np.float32], dtype: DTypeLike) -> NDArray[np.generic]:
         """Float32 -> file values: rounded and clipped to what ``dtype`` holds (not to the range), shape kept."""
         dtype = np.dtype(dtype)
-        values = planes.astype(np.float64) * (self.high - self.low) + self.low
+        exact = np.float64 if dtype.itemsize > 2 else np.float32  # enough for the digits that the dtype has
+        values = np.asarray(planes.astype(exact))
+        np.multiply(values, exact(self.high - self.low), out=values)
+        np.add(values, exact(self.low), out=values)
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)
-            return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+            np.rint(values, out=values)
+            np.clip(values, limits.min, limits.max, out=values)
         return values.astype(dtype)

@@ -65,7 +65,7 @@ def test_a_path_is_a_model(weights: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(BadOptionError, match="expected one of mirror-unet.*, cubic, linear or a .safetensors file"):
+    with pytest.raises(BadOptionError, match=r"expected one of mirror-unet.*, cubic, linear or a \.safetensors file"):
         create_interpolator("rife")
 
 
@@ -108,9 +108,8 @@ def test_weights_that_are_not_finite_are_refused(weights: Path) -> None:
 
 def write_index(folder: Path, weights: Path, sha256: str) -> None:
     """An index with one entry."""
-    (folder / INDEX).write_text(
-        f'default = "mine"\n[weights.mine]\nfile = "{weights.name}"\nsha256 = "{sha256}"\nparameters = 1\nsummary = "x"\n'
-    )
+    fields = f'file = "{weights.name}"\nsha256 = "{sha256}"\nparameters = 1\nsummary = "x"\n'
+    (folder / INDEX).write_text('default = "mine"\n[weights.mine]\n' + fields)
 
 
 def test_the_variable_names_another_folder_and_hashes_are_checked(

@@ -32,15 +32,12 @@ def test_a_truncated_file_is_refused_and_never_read_as_a_shorter_stack(
     WRITERS[writer](path, make_stack())
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    try:
+    if (writer, share) == ("imagej", 0.99):  # only metadata behind the pixels are lost
         with open_volume(path) as reader:
-            planes = reader.read(range(reader.info.shape[0]))
-    except InputError as error:
-        assert "a.tif" in str(error)
-    else:  # only metadata behind the pixels were lost
-        assert writer == "imagej"
-        assert share == 0.99
-        assert np.array_equal(planes, make_stack())
+            assert np.array_equal(reader.read(range(5)), make_stack())
+        return
+    with pytest.raises(InputError, match=r"a\.tif"), open_volume(path) as reader:
+        reader.read(range(reader.info.shape[0]))
 
 
 def test_something_else_is_refused(tmp_path: Path) -> None:

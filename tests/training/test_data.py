@@ -11,7 +11,17 @@ from zinterp.errors import BadVolumeError, InputError
 from zinterp.training.data import Augmentation, CropSampler, read_training_volumes
 
 NEVER = Augmentation(
-    wide_gap=0, smooth_copy=0, zoom=0, noise=0, brightness=0, misaligned=0, stripes=0, gamma=0, invert=0, end_of_stack=0
+    wide_gap=0,
+    smooth_copy=0,
+    zoom=0,
+    noise=0,
+    correlated_noise=0,
+    brightness=0,
+    misaligned=0,
+    stripes=0,
+    gamma=0,
+    invert=0,
+    end_of_stack=0,
 )
 
 
@@ -44,17 +54,15 @@ def test_the_same_seed_gives_the_same_crops() -> None:
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("what", [name for name in NEVER.__dataclass_fields__ if isinstance(getattr(NEVER, name), int)])
+@pytest.mark.parametrize("what", [name for name in NEVER.__dataclass_fields__ if getattr(NEVER, name) == 0])
 def test_each_variation_is_used(what: str) -> None:
-    if what == "shift":
-        pytest.skip("how far, not how often")
     volume = make_stack((40, 80, 80), "float32").astype(np.float16)
     only = replace(NEVER, **{what: 1.0}, **({"noise": 1.0} if what == "correlated_noise" else {}))
     base = replace(NEVER, **({"noise": 1.0} if what == "correlated_noise" else {}))
     varied = CropSampler([volume], size=32, augmentation=only, seed=2).batch(16)
     plain = CropSampler([volume], size=32, augmentation=base, seed=2).batch(16)
     assert not np.array_equal(varied.planes, plain.planes)
-    assert np.isfinite(varied.planes).all()
+    assert varied.planes.isfinite().all()
 
 
 def test_grain_and_brightness_are_in_the_inputs_only() -> None:

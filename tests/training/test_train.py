@@ -28,17 +28,22 @@ def test_training_learns_and_writes_weights_that_work(volume: np.ndarray, tmp_pa
     out = tmp_path / "small.safetensors"
     seen: list[Progress] = []
     gain = train(
-        [volume], out, TrainingOptions(steps=120, **SMALL), report=seen.append, report_every=20, data="a phantom"
+        [volume],
+        out,
+        TrainingOptions(steps=150, learning_rate=4e-3, **SMALL),
+        report=seen.append,
+        report_every=50,
+        data="a phantom",
     )
     assert gain is not None
-    assert gain > 0.2
+    assert gain > 0.05
     assert seen[-1].done == 1
     assert seen[-1].held_out_gain_db == gain
-    assert [p.step for p in seen[:-1]] == [20, 40, 60, 80, 100, 120]
+    assert [p.step for p in seen[:-1]] == [50, 100, 150]
     assert [p.name for p in tmp_path.iterdir()] == ["small.safetensors"]
     with safe_open(out, framework="pt") as file:
         assert file.metadata()["data"] == "a phantom"
-        assert file.metadata()["steps"] == "120"
+        assert file.metadata()["steps"] == "150"
     planes = volume[None, :4].astype(np.float32)
     assert create_interpolator(str(out), device="cpu")(planes, np.float32([0.5])).shape == (1, 1, 64, 64)
 
@@ -104,6 +109,7 @@ def test_held_out_planes_are_not_trained_on(volume: np.ndarray) -> None:
 
 def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate_factor(0, 0) == pytest.approx(0.005)
+    assert learning_rate_factor(0, 0, steps=100) == pytest.approx(0.1)
     assert learning_rate_factor(500, 0) == 1
     assert learning_rate_factor(500, 1) == pytest.approx(0.01)
 

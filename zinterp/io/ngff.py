@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
 
 CHUNK = 256  # pixels, along y and x
-SHARD = 2048  # pixels, along y and x
+SHARD = 1024  # pixels, along y and x
 CHUNK_DEPTH = 16  # planes, at most
+READ_DEPTH = 8  # planes of a coarser level that are made at a time
 SMALLEST_LEVEL = 256  # pixels: no level is made once the plane's longer edge is this short
 
 
@@ -236,10 +238,7 @@ class NgffWriter:
             if str(name) in self._group:
                 del self._group[str(name)]
             target = self._create_level(name, (int(shape[0]), int(shape[1]), int(shape[2])))
-            for z in range(0, int(shape[0]), self.z_chunk):
-                for y in range(0, int(shape[1]), SHARD):
-                    block = source[z * step[0] : (z + self.z_chunk) * step[0], y * step[1] : (y + SHARD) * step[1], :]
-                    target[z : z + self.z_chunk, y : y + SHARD, :] = shrink(np.asarray(block), tuple(step))
+            fill_level(source, target, (int(step[0]), int(step[1]), int(step[2])), self.z_chunk)
             factors.append(
                 (int(factors[-1][0] * step[0]), int(factors[-1][1] * step[1]), int(factors[-1][2] * step[2]))
             )
@@ -287,13 +286,31 @@ class NgffWriter:
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
+def fill_level(source: zarr.Array[Any], target: zarr.Array[Any], step: tuple[int, int, int], depth: int) -> None:
+    """Shrink one level into the next, a shard at a time, reading a few planes of it at a time."""
+    for z, y, x in product(*(range(0, n, s) for n, s in zip(target.shape, (depth, SHARD, SHARD), strict=True))):
+        window = tuple(slice(y0 * s, (y0 + SHARD) * s) for y0, s in ((y, step[1]), (x, step[2])))
+        last = min(z + depth, target.shape[0])
+        parts = []
+        for k in range(z, last, READ_DEPTH):
+            planes = slice(k * step[0], min(k + READ_DEPTH, last) * step[0])
+            parts.append(shrink(np.asarray(source[(planes, *window)]), step))
+        target[z:last, y : y + SHARD, x : x + SHARD] = np.concatenate(parts)
+
+
 def shrink(block: Planes, step: tuple[int, ...]) -> Planes:
-    """Mean over ``step`` voxels along (z, y, x), rounded for integers; the last odd voxel stands for itself."""
-    padding = [(0, -n % s) for n, s in zip(block.shape, step, strict=True)]
-    padded = np.pad(block, padding, mode="edge") if any(map(sum, padding)) else block
-    z, y, x = (n // s for n, s in zip(padded.shape, step, strict=True))
-    mean: Planes = padded.reshape(z, step[0], y, step[1], x, step[2]).mean(axis=(1, 3, 5), dtype=np.float64)
-    mean = np.rint(mean) if block.dtype.kind in "iu" else mean
+    """Mean over 1 or 2 voxels along (z, y, x), rounded for integers; the last odd voxel stands for itself."""
+    small = block.dtype.itemsize <= 2
+    wide = (np.int32 if small else np.int64) if block.dtype.kind in "iu" else np.float64
+    total: Planes = block.astype(wide)
+    for axis, n in enumerate(step):
+        if n == 2:
+            odd = total.shape[axis] % 2
+            padded = np.pad(total, [(0, odd if i == axis else 0) for i in range(3)], mode="edge") if odd else total
+            even, next_ = ([slice(None)] * axis + [slice(start, None, 2)] for start in (0, 1))
+            total = padded[tuple(even)] + padded[tuple(next_)]
+    count = math.prod(step)
+    mean = (total + count // 2) // count if block.dtype.kind in "iu" else total / count
     return mean.astype(block.dtype)
 
 

@@ -48,7 +48,7 @@ class TrainingOptions:
             raise BadOptionError(f"unknown network {self.architecture!r}, expected one of {', '.join(ARCHITECTURES)}")
         if (self.steps is None) == (self.minutes is None):
             raise BadOptionError("got both or neither of steps and minutes, expected one of them: how long to train")
-        if (self.steps or 1) < 1 or (self.minutes or 1) <= 0:
+        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise BadOptionError(f"got {self.steps} steps, {self.minutes} minutes, expected more than none")
 
 
@@ -126,7 +126,7 @@ def train(
         if done >= 1:
             break
         for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * learning_rate_factor(step, done)
+            group["lr"] = options.learning_rate * learning_rate_factor(step, done, options.steps)
         losses.append(train_step(network, optimizer, batch, device))
         step += 1
         update_average(average, network, min(options.ema, step / (step + 10)))
@@ -167,9 +167,10 @@ def split(volumes: Sequence[Volume], options: TrainingOptions) -> tuple[list[Vol
     return training, [sampler.batch(options.batch) for _ in range(8)]
 
 
-def learning_rate_factor(step: int, done: float) -> float:
-    """Linear warm-up over 200 steps, then half a cosine down to a hundredth."""
-    return min(1.0, (step + 1) / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
+def learning_rate_factor(step: int, done: float, steps: int | None = None) -> float:
+    """Linear warm-up over 200 steps, at most a tenth of all, then half a cosine down to a hundredth."""
+    warm_up = min(200, max(1, steps // 10)) if steps else 200
+    return min(1.0, (step + 1) / warm_up) * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
 def train_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, device: str) -> float:

@@ -295,6 +295,7 @@ def test_a_changed_input_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_resume_without_a_beginning_just_begins(tmp_path: Path) -> None:
     source = tmp_path / "a.tif"
     write_imagej(source, make_stack())
+    journal_path(tmp_path / "a_x2.tif").write_text("of an output whose partial file was deleted")
     assert upsample(source, factor=2, model="linear", resume=True).exists()
 
 

@@ -86,6 +86,15 @@ def test_every_call_has_the_full_batch() -> None:
     assert set(sizes) == {4}
 
 
+@given(layout=layouts)
+def test_no_row_or_column_of_tiles_is_more_than_the_plane_needs(layout: TileLayout) -> None:
+    for n, tile, count in zip(layout.shape, layout.tile, layout.counts, strict=True):
+        needed = n + 2 * layout.margin
+        assert tile + (count - 1) * (tile - layout.overlap) >= needed
+        if count > 1:
+            assert tile + (count - 2) * (tile - layout.overlap) < needed
+
+
 def test_unusable_tiles_are_refused() -> None:
     with pytest.raises(BadOptionError, match="expected a tile of at least 128"):
         tile_layout((500, 500), tile=64, overlap=64, multiple_of=16)

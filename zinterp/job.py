@@ -17,7 +17,7 @@ from zinterp.plan import Slab, ZGrid, plan_slabs
 from zinterp.tiling import TileLayout, tile_layout
 from zinterp.volume import VolumeInfo, VolumeReader, VoxelSize
 
-LARGEST_TILE = 1024  # pixels: beyond this a CPU gains nothing
+LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
 DEEPEST_SLAB = 32  # planes
 SAMPLE_PLANES = 16
 SAMPLE_PIXELS = 2**20

@@ -21,7 +21,7 @@ from zinterp.job import Job, UpsampleOptions, check_output, default_target, fing
 from zinterp.journal import Journal, journal_path
 from zinterp.plan import Slab
 from zinterp.tiling import apply_tiled
-from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize
+from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ def run_job(
     An error in the input removes what was written; anything else, an interruption among it, leaves the partial output
     and its journal, and ``resume`` goes on from them.
     """
-    resume = options.resume and journal_path(target).exists()
+    resume = options.resume and journal_path(target).exists() and partial_path(target).exists()
     journal = Journal(target, fingerprint(source, job), resume=resume)
     record = {"program": f"zinterp {zinterp.__version__}", "source": source.name, **job.record()}
     try:

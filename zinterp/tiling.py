@@ -72,7 +72,8 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
     shape : tuple of int
         (Y, X) of the planes in pixels.
     tile : int or None
-        Longest edge of a tile in pixels, rounded down to a multiple; None for one tile that holds all.
+        Longest edge of a tile in pixels; as many tiles as this takes are then made as small as still covers the plane.
+        None is one tile that holds all.
     overlap : int
         Pixels that neighbouring tiles share, rounded up to a multiple; 0 for interpolators that look at one pixel only.
     multiple_of : int
@@ -92,13 +93,14 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
     edges = []
     for n in shape:
         whole = round_up(n + 2 * margin, multiple_of)
-        edges.append(whole if tile is None else min(whole, tile // multiple_of * multiple_of))
-    for n, edge in zip(shape, edges, strict=True):
-        if edge < round_up(n + 2 * margin, multiple_of) and edge < 2 * overlap + (overlap == 0):
+        longest = whole if tile is None else min(whole, tile // multiple_of * multiple_of)
+        if longest < whole and longest < max(2 * overlap, multiple_of):
             raise BadOptionError(
                 f"the tile is {tile} pixels with an overlap of {overlap}, expected a tile of at least "
                 f"{max(2 * overlap, multiple_of)}: give a larger --tile or a smaller --overlap"
             )
+        count = 1 if longest == whole else -(-(whole - overlap) // (longest - overlap))
+        edges.append(round_up(-(-(whole + (count - 1) * overlap) // count), multiple_of))
     return TileLayout(shape, (edges[0], edges[1]), overlap, margin)
 
 

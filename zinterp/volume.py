@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self
 
@@ -130,6 +131,11 @@ class VolumeInfo:
     def bytes(self) -> int:
         """Bytes of all planes in the file's dtype."""
         return self.shape[0] * self.plane_bytes
+
+
+def partial_path(path: Path) -> Path:
+    """What an unfinished volume is called until it is complete: ``<name>.partial``."""
+    return path.with_name(path.name + ".partial")
 
 
 class VolumeReader(Protocol):

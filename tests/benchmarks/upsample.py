@@ -1,6 +1,6 @@
 """Print what upsampling costs: megapixels of synthesised planes a second, from file to file and of the bare network.
 
-usage: python tests/benchmarks/upsample.py [--edge 1024] [--planes 5] [--factors 2,4] [--models linear,cubic,mirror-unet]
+usage: python tests/benchmarks/upsample.py [--edge 1024] [--planes 5] [--factors 2,4] [--models linear,cubic]
 
 All figures are taken in one run, each the best of three, so that their ratios hold on a noisy machine. Peak memory is
 that of a process of its own for each job.

@@ -213,6 +213,10 @@ def test_a_disk_that_fills_up_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(OutputError, match="No space left"):
             TiffWriter(tmp_path / "a.tif", info, ome=False, record={})
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.tif.partial").write_bytes(b"cut short")
+    with pytest.raises(OutputError, match="cannot write"):
+        TiffWriter(tmp_path / "a.tif", info, ome=False, record={}, resume=True)
+    assert (tmp_path / "a.tif.partial").exists()
     writer = TiffWriter(tmp_path / "a.tif", info, ome=False, record={})
 
     class Full:

@@ -10,8 +10,8 @@ from zinterp.errors import BadOptionError
 from zinterp.interpolators.base import Needs, Planes
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BYTES_PER_PIXEL = 700  # measured peak of a whole call on a 1024 x 1024 tile, rounded up
-OVERLAP = 96
+BYTES_PER_PIXEL = {torch.float32: 900, torch.bfloat16: 600, torch.float16: 600}  # measured peak of a call, rounded up
+OVERLAP = 64
 
 
 class NetworkInterpolator:
@@ -39,7 +39,7 @@ class NetworkInterpolator:
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
-        self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL)
+        self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL[self.dtype])
 
     @torch.inference_mode()
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:

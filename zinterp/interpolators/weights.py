@@ -149,7 +149,7 @@ def load_network(path: Path) -> "nn.Module":
 def save_network(
     path: Path, network: "nn.Module", *, architecture: str, sizes: Mapping[str, object], about: Mapping[str, str]
 ) -> None:
-    """Write the weights of a network, float32, to a temporary name and rename it.
+    """Write the weights of a network, float16, to a temporary name and rename it.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def save_network(
     """
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
     metadata = {**about, "architecture": architecture, "sizes": json.dumps(sizes)}
     temporary = path.with_name(path.name + ".partial")
     save_file(tensors, temporary, metadata=metadata)

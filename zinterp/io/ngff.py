@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
 
 CHUNK = 256  # pixels, along y and x
 SHARD = 1024  # pixels, along y and x
@@ -164,7 +164,7 @@ class NgffWriter:
         resume: bool = False,
     ) -> None:
         self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = partial_path(path)
         self.z_chunk = z_chunk
         self._version = version
         self._info = info
@@ -179,7 +179,7 @@ class NgffWriter:
                 self._create_level(0, info.shape)
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
-        level = self._group["0"]
+        level = self._group.get("0")
         if not isinstance(level, zarr.Array):
             raise OutputError(f"cannot go on in {self.partial}: it holds no level 0; start again without --resume")
         self._level0 = level

@@ -14,7 +14,7 @@ import tifffile
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io.tiff_metadata import find_voxel_size
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class TiffWriter:
         self, path: Path, info: VolumeInfo, *, ome: bool, record: Mapping[str, object], resume: bool = False
     ) -> None:
         self.path = path
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = partial_path(path)
         self._plane_bytes = info.plane_bytes
         try:
             if not resume:
@@ -221,11 +221,11 @@ class TiffWriter:
                 self._offset = int(tif.series[0].dataoffset or 0)
                 self._dtype = info.dtype.newbyteorder(tif.byteorder)
             self._file = self.partial.open("r+b")
-        except OSError as error:
-            self.partial.unlink(missing_ok=True)
-            raise OutputError(
-                f"cannot write {self.partial} ({error.strerror or error}): free space or choose another -o"
-            ) from error
+        except (OSError, tifffile.TiffFileError, IndexError) as error:
+            if not resume:
+                self.partial.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or error
+            raise OutputError(f"cannot write {self.partial} ({reason}): free space or choose another -o") from error
 
     def write(self, z: int, planes: Planes) -> None:
         """Write planes (n, Y, X) from z on."""

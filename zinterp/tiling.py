@@ -25,9 +25,10 @@ class Tile:
 class TileLayout:
     """How planes of one size are padded and cut into tiles of one shape.
 
-    Along each axis tiles of length ``tile`` start every ``tile - overlap`` pixels. The outer quarter of the overlap on
-    either side of a tile, where the network sees its border, is thrown away; over the inner half neighbours are
-    blended. The plane is padded by that quarter on all sides, and further at the end until the last tile fits.
+    Along each axis tiles of length ``tile`` start every ``tile - overlap`` pixels. The outermost three eighths of the
+    overlap on either side of a tile, where the network sees its border, are thrown away (``margin``); over the quarter
+    in the middle neighbours are blended. The plane is padded by the margin on all sides by reflection, whether it is cut
+    into tiles or not, and further at the end until the last tile fits.
     """
 
     shape: tuple[int, int]
@@ -88,7 +89,7 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
         raise BadOptionError(
             f"got a tile of {tile} with an overlap of {overlap} pixels, expected more than 0 and at least 0"
         )
-    margin = round_up(-(-overlap // 4), multiple_of)
+    margin = round_up(-(-3 * overlap // 8), multiple_of)
     overlap = max(round_up(overlap, multiple_of), 2 * margin)
     edges = []
     for n in shape:

@@ -205,7 +205,9 @@ def test_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "w.safetensors  held-out gain" in result.stdout
     assert "step 3" in result.stderr
-    upsampled = run("upsample", "a.tif", "-f", "2", "--model", "w.safetensors")
+    tuned = run(*arguments[:2], "--out", "t.safetensors", "--steps", "1", "--crop", "32", "--init", "w.safetensors")
+    assert tuned.returncode == 0, tuned.stderr
+    upsampled = run("upsample", "a.tif", "-f", "2", "--model", "t.safetensors")
     assert upsampled.returncode == 0, upsampled.stderr
 
 

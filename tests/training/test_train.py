@@ -69,6 +69,16 @@ def test_an_interrupted_training_goes_on_from_its_checkpoint(volume: np.ndarray,
     assert all(torch.isfinite(load_file(resumed)[name]).all() for name in names)
 
 
+def test_training_starts_from_given_weights(volume: np.ndarray, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    train([volume], first, TrainingOptions(steps=150, learning_rate=4e-3, **SMALL))
+    gain = train([volume], second, TrainingOptions(steps=1, learning_rate=1e-9, **SMALL), init=first)
+    assert gain is not None
+    assert gain > 0.05
+    with safe_open(second, framework="pt") as file:
+        assert file.metadata()["init"] == str(first)
+
+
 def test_a_checkpoint_of_another_training_is_refused(volume: np.ndarray, tmp_path: Path) -> None:
     out = tmp_path / "a.safetensors"
     with pytest.raises(BadOptionError, match="no checkpoint"):

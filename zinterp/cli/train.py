@@ -16,6 +16,7 @@ from zinterp.cli.progress import logger, show_progress
 )
 @click.option("--steps", type=click.IntRange(min=1), help="How long: so many steps.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long: so many minutes.")
+@click.option("--init", metavar="NAME|FILE", help="Weights to start from, by name or path.  [default: random ones]")
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, help="Of weights and crops.  [default: 0]")
 @click.option(
@@ -39,6 +40,7 @@ from zinterp.cli.progress import logger, show_progress
 def command(
     stacks: tuple[Path, ...],
     out: Path,
+    init: str | None,
     device: str,
     axes: str,
     resume: bool,
@@ -55,15 +57,18 @@ def command(
     \b
     Example:
       zinterp train isotropic.tif --out mine.safetensors --minutes 60
+      zinterp train stack.tif --axes z --init mirror-unet --out tuned.safetensors --minutes 5
       zinterp upsample stack.tif --factor 4 --model mine.safetensors
     """
     from zinterp.errors import OutputExistsError
+    from zinterp.interpolators.weights import find_weights
     from zinterp.training.data import read_training_volumes
     from zinterp.training.train import Progress, TrainingOptions, train
 
     settings = TrainingOptions(axes=tuple("zyx".index(axis) for axis in axes), **given(options))
     if out.exists() and not overwrite:
         raise OutputExistsError(f"{out} exists already: give --overwrite to replace it, or another --out")
+    start = find_weights(init)[1] if init else None
     volumes = read_training_volumes(stacks)
     with show_progress("training", "%") as show:
 
@@ -79,5 +84,5 @@ def command(
             show(round(100 * progress.done), 100)
 
         data = ", ".join(dict.fromkeys(path.name for path in stacks))
-        gain = train(volumes, out, settings, device=device, resume=resume, data=data, report=report)
+        gain = train(volumes, out, settings, init=start, device=device, resume=resume, data=data, report=report)
     click.echo(f"{out}" if gain is None else f"{out}  held-out gain {gain:+.2f} dB over the better of linear and cubic")

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from zinterp.errors import BadOptionError, BadWeightsError
-from zinterp.interpolators.weights import save_network
+from zinterp.interpolators.weights import load_network, save_network
 from zinterp.models import ARCHITECTURES
 from zinterp.models.mirror_unet import cubic_minus_linear
 from zinterp.training.data import Augmentation, Batch, CropSampler, Volume
@@ -68,6 +68,7 @@ def train(
     out: Path,
     options: TrainingOptions,
     *,
+    init: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
     data: str = "",
@@ -84,6 +85,8 @@ def train(
     out : Path
         The ``.safetensors`` file to write; the checkpoint lies beside it while training is under way.
     options : TrainingOptions
+    init : Path or None
+        Weights to start from; None starts from random ones.
     device : str
         Where torch computes: ``cpu``, ``cuda`` or ``cuda:N``.
     resume : bool
@@ -103,10 +106,10 @@ def train(
     BadOptionError
         If there is nothing to resume.
     BadWeightsError
-        If the checkpoint is of another training.
+        If the checkpoint is of another training, or ``init`` cannot be used.
     """
     torch.manual_seed(options.seed)
-    network: Any = ARCHITECTURES[options.architecture](options.sizes)
+    network: Any = load_network(init) if init else ARCHITECTURES[options.architecture](options.sizes)
     network = network.to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=1e-4)
@@ -144,7 +147,13 @@ def train(
         average,
         architecture=options.architecture,
         sizes=asdict(average.size),
-        about={"data": data, "steps": str(step), "minutes": f"{elapsed / 60:.1f}", "options": str(asdict(options))},
+        about={
+            "data": data,
+            "init": str(init or ""),
+            "steps": str(step),
+            "minutes": f"{elapsed / 60:.1f}",
+            "options": str(asdict(options)),
+        },
     )
     checkpoint.unlink(missing_ok=True)
     report(Progress(step, 1.0, elapsed, math.nan, gain))

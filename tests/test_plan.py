@@ -63,7 +63,7 @@ def test_a_growing_stack_does_not_move_finished_slabs(planes: int, more: int, fa
             assert after[number] == slab
 
 
-@pytest.mark.parametrize("factor", [1, 0, -3, 2.5, True])
+@pytest.mark.parametrize("factor", [1, 0, -3, 2.5, True, 1001, 10**9])
 def test_impossible_factors_are_refused(factor: int) -> None:
     with pytest.raises(BadOptionError, match="expected a whole number of at least 2"):
         ZGrid.by_factor(5, factor)
@@ -71,13 +71,20 @@ def test_impossible_factors_are_refused(factor: int) -> None:
 
 @pytest.mark.parametrize("depths", [[], [0], [1], [0.5, 0.5], [-0.5], [1.5]])
 def test_impossible_depths_are_refused(depths: list[float]) -> None:
-    with pytest.raises(BadOptionError, match="expected rising numbers between 0 and 1"):
+    with pytest.raises(BadOptionError, match="expected different numbers between 0 and 1"):
         ZGrid.by_depths(5, depths)
 
 
 def test_depths_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(BadOptionError, match="expected numbers"):
-        ZGrid.by_depths(5, ["half"])
+    for depth in ("half", "1/0", "1/x"):
+        with pytest.raises(BadOptionError, match="expected numbers"):
+            ZGrid.by_depths(5, [depth])
+
+
+def test_thirds_can_be_said_and_absurd_numbers_cost_nothing() -> None:
+    assert ZGrid.by_depths(5, ["1/3", "2/3"]).step == Fraction(1, 3)
+    with pytest.raises(BadOptionError, match="expected different numbers"):
+        ZGrid.by_depths(5, ["1e-99999999"])
 
 
 def test_a_single_plane_has_nothing_in_between() -> None:

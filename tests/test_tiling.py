@@ -57,7 +57,7 @@ def blur(tiles: np.ndarray) -> np.ndarray:
 def test_tiled_equals_untiled_where_the_margin_holds_what_the_function_sees() -> None:
     planes = np.random.default_rng(2).random((3, 150, 170), dtype=np.float32)
     whole = apply_tiled(blur, planes, tile_layout((150, 170), tile=None, overlap=32, multiple_of=8))
-    tiled = apply_tiled(blur, planes, tile_layout((150, 170), tile=72, overlap=32, multiple_of=8))
+    tiled = apply_tiled(blur, planes, tile_layout((150, 170), tile=88, overlap=32, multiple_of=8))
     assert np.abs(whole - tiled).max() < 1e-6
 
 
@@ -95,8 +95,13 @@ def test_no_row_or_column_of_tiles_is_more_than_the_plane_needs(layout: TileLayo
             assert tile + (count - 2) * (tile - layout.overlap) < needed
 
 
+@given(layout=layouts)
+def test_neighbours_are_always_blended(layout: TileLayout) -> None:
+    assert layout.overlap == 0 or layout.overlap > 2 * layout.margin
+
+
 def test_unusable_tiles_are_refused() -> None:
-    with pytest.raises(BadOptionError, match="expected a tile of at least 128"):
+    with pytest.raises(BadOptionError, match="expected a tile of at least 160"):
         tile_layout((500, 500), tile=64, overlap=64, multiple_of=16)
     with pytest.raises(BadOptionError, match="expected more than 0"):
         tile_layout((500, 500), tile=0, overlap=64, multiple_of=16)

@@ -6,8 +6,7 @@ ZinterpError
 ├── BadWeightsError (ValueError)    a weights file that cannot be trusted or used
 ├── OutputExistsError (FileExistsError)  an output that would be overwritten
 ├── OutputError (OSError)           an output that cannot be written
-├── InputError (OSError)            an input that cannot be read
-└── MissingExtraError (ImportError) an optional dependency that is not installed
+└── InputError (OSError)            an input that cannot be read
 
 ``cli/main.py`` turns them into one line and exit code 1; any other exception is a bug and keeps its traceback.
 """
@@ -39,7 +38,3 @@ class OutputError(ZinterpError, OSError):
 
 class OutputExistsError(ZinterpError, FileExistsError):
     """An output is there already and may not be overwritten."""
-
-
-class MissingExtraError(ZinterpError, ImportError):
-    """A feature needs a package that is not installed."""

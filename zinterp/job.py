@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import psutil
 
+from zinterp import __version__
 from zinterp.errors import BadOptionError, BadVolumeError
 from zinterp.interpolators.base import Needs
 from zinterp.io import FORMATS, NGFF_VERSIONS, OutputOptions, check_target, output_format, stem_of
 from zinterp.normalize import Normalizer
 from zinterp.plan import Slab, ZGrid, plan_slabs
 from zinterp.tiling import TileLayout, tile_layout
-from zinterp.volume import VolumeInfo, VolumeReader, VoxelSize
+from zinterp.volume import VolumeInfo, VolumeReader, VoxelSize, readable
 
 LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
 DEEPEST_SLAB = 32  # planes
+WIDEST_RANGE = 1000  # times the stack's own: beyond it float32 has too few digits left
 SAMPLE_PLANES = 16
 SAMPLE_PIXELS = 2**20
 
@@ -162,22 +164,21 @@ def plan_job(
     depth = options.slab_depth or choose_slab_depth(info, grid, needs, memory)
     layout = choose_tiles(info, options, needs, memory)
     notes = []
-    if info.voxel_size.z is None and target is not None:
+    files = target is not None or bool(info.format)
+    if info.voxel_size.z is None and files:
         notes.append("the plane distance is not known, so the output has none: give --voxel-size ZxYxXUNIT")
-    if grid.step is None and target is not None:
+    if grid.step is None and files:
         notes.append("the planes are not evenly spaced, which no voxel size can say: the output has none along z")
     output = replace(
         info, shape=(len(grid), *info.shape[1:]), voxel_size=info.voxel_size.with_z_step(grid.step), channels=1, times=1
     )
-    if target is not None:
+    if files:
         name, why = output_format(info, output, target, options.format)
         output = replace(output, format=name)
         notes += [why] if why else []
     if info.dtype.kind == "f" and not options.fill_nonfinite:
         refuse_nonfinite(reader)
-    normalizer = (
-        Normalizer(*options.intensity_range) if options.intensity_range else Normalizer.fit(sample_planes(reader))
-    )
+    normalizer = choose_range(Normalizer.fit(sample_planes(reader)), options)
     return Job(
         source=info,
         output=output,
@@ -192,6 +193,20 @@ def plan_job(
     )
 
 
+def choose_range(fitted: Normalizer, options: UpsampleOptions) -> Normalizer:
+    """The intensity map: the fitted one, or that of a given range, which must have to do with the stack."""
+    if options.intensity_range is None:
+        return fitted
+    given = Normalizer(*options.intensity_range)
+    apart = given.high < fitted.low or given.low > fitted.high
+    if apart or given.high - given.low > WIDEST_RANGE * (fitted.high - fitted.low):
+        raise BadOptionError(
+            f"the intensity range is {given.low:g} to {given.high:g}, expected one that fits the stack's grey values, "
+            f"about {fitted.low:g} to {fitted.high:g}"
+        )
+    return given
+
+
 def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) -> int:
     """Output planes a slab: whole gaps as far as a quarter of the memory goes."""
     pixels = info.shape[1] * info.shape[2]
@@ -201,8 +216,8 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
     affordable = (memory // 2 - fixed) // each
     if affordable < 1:
         raise BadVolumeError(
-            f"planes of {info.shape[2]} x {info.shape[1]} pixels need {2 * (fixed + each) / 1e9:.2f} GB, and "
-            f"{memory / 1e9:.2f} GB may be used: give a larger --max-memory"
+            f"planes of {info.shape[2]} x {info.shape[1]} pixels need {readable(2 * (fixed + each))}, and "
+            f"{readable(memory)} may be used: give a larger --max-memory"
         )
     depth = min(affordable, DEEPEST_SLAB, len(grid))
     return max(depth // grid.period * grid.period, 1) if depth >= grid.period else depth
@@ -211,9 +226,13 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
 def choose_tiles(info: VolumeInfo, options: UpsampleOptions, needs: Needs, memory: int) -> TileLayout:
     """Tiles as large as half of the memory allows; no tiles for interpolators that look at one pixel only."""
     overlap = needs.overlap if options.overlap is None else options.overlap
+    if overlap > max(*info.shape[1:], needs.overlap):
+        raise BadOptionError(
+            f"the overlap is {overlap} pixels, expected no more than the planes have, {max(info.shape[1:])}"
+        )
     tile = options.tile
     if tile is None and needs.overlap:
-        affordable = int((memory // 2 / needs.bytes_per_pixel) ** 0.5)
+        affordable = int((memory // 2 / needs.bytes_per_pixel / needs.batch) ** 0.5)
         tile = max(min(LARGEST_TILE, affordable), 2 * overlap + needs.multiple_of)
     return tile_layout(info.shape[1:], tile=tile, overlap=overlap, multiple_of=needs.multiple_of)
 
@@ -223,7 +242,7 @@ def sample_planes(reader: VolumeReader) -> list[np.ndarray[Any, Any]]:
     count = reader.info.shape[0]
     indices = sorted({round(i * (count - 1) / (SAMPLE_PLANES - 1)) for i in range(SAMPLE_PLANES)})
     step = max(1, int((reader.info.shape[1] * reader.info.shape[2] / SAMPLE_PIXELS) ** 0.5))
-    return [reader.read(range(k, k + 1))[0, ::step, ::step] for k in indices]
+    return [reader.read(range(k, k + 1))[0, ::step, ::step].copy() for k in indices]
 
 
 def refuse_nonfinite(reader: VolumeReader) -> None:
@@ -241,7 +260,7 @@ def refuse_nonfinite(reader: VolumeReader) -> None:
 def default_target(source: Path, options: UpsampleOptions, folder: Path | None = None) -> Path:
     """``<stem>_x4`` with the input's own suffix, or that of the format asked for, beside the input or in a folder."""
     stem = stem_of(source)
-    suffix = source.name[len(stem) :]
+    suffix = source.name[len(stem) :] or ".ome.zarr"  # a folder without a suffix is a Zarr store
     if options.format is not None and not any(suffix.lower() == s for s in FORMATS[options.format].suffixes):
         suffix = FORMATS[options.format].suffixes[0]
     density = f"x{options.factor}" if options.factor is not None else f"d{len(options.depths or ())}"
@@ -249,10 +268,13 @@ def default_target(source: Path, options: UpsampleOptions, folder: Path | None =
 
 
 def check_output(source: Path, target: Path, job: Job, options: UpsampleOptions) -> None:
-    """Refuse an output that is the input, is there already, or has no room."""
-    if target.exists() and target.samefile(source):
+    """Refuse an output that is the input, holds it or lies in it, is there already, or has no room."""
+    ours, theirs = target.resolve(), source.resolve()
+    same = target.exists() and target.samefile(source)
+    if same or ours in theirs.parents or theirs in ours.parents:
         raise BadOptionError(
-            f"the output {target} is the input itself, expected another path: acquired data stay as they are"
+            f"the output {target} is the input itself, holds it or lies in it, expected a path apart from it: "
+            "acquired data stay as they are"
         )
     check_target(target, job.output, overwrite=options.overwrite, resume=options.resume)
 
@@ -263,10 +285,21 @@ def output_options(job: Job, options: UpsampleOptions, *, resume: bool) -> Outpu
     return OutputOptions(job.output.format, options.ngff, depth, options.overwrite, resume)
 
 
-def fingerprint(source: Path, job: Job) -> Mapping[str, Any]:
+def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str, Any]:
     """What two jobs must share for one to go on with the other's output."""
-    status = source.stat()
-    identity = {"source": str(source.resolve()), "source_modified": status.st_mtime_ns}
-    if source.is_file():
-        identity["source_bytes"] = status.st_size
-    return {**identity, **job.record(), "slab_depth": len(job.slabs[0].target), "format": job.output.format}
+    files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+    status = [path.stat() for path in files]
+    size = job.output.voxel_size
+    return {
+        "source": str(source.resolve()),
+        "source_modified": max((s.st_mtime_ns for s in status), default=0),
+        "source_bytes": sum(s.st_size for s in status),
+        **job.record(),
+        "channel": options.channel,
+        "time": options.time,
+        "voxel_size": [size.z, size.y, size.x],
+        "slab_depth": len(job.slabs[0].target),
+        "format": job.output.format,
+        "ngff": options.ngff,
+        "version": __version__,
+    }

@@ -2,11 +2,14 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zinterp.errors import BadOptionError
+from filelock import FileLock, Timeout
+
+from zinterp.errors import BadOptionError, OutputError
 
 
 class Journal:
@@ -32,7 +35,7 @@ class Journal:
         self.done: set[int] = set()
         wanted = json.loads(json.dumps(dict(fingerprint)))
         if resume:
-            lines = self.path.read_text(encoding="utf-8").splitlines()
+            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             found = parse(lines[0]) if lines else {}
             for field in wanted | found:
                 if found.get(field) != wanted.get(field):
@@ -42,20 +45,48 @@ class Journal:
                     )
             # a line that a crash cut short is not a number followed by a mark, and its slab is made again
             self.done = {int(line[:-1]) for line in lines[1:] if line.endswith(";") and line[:-1].isdigit()}
-        with self.path.open("a" if resume else "w", encoding="utf-8") as file:
-            file.write("\n" if resume else json.dumps(wanted) + "\n")
+        self._append("\n" if resume else json.dumps(wanted) + "\n", mode="a" if resume else "w")
 
     def add(self, number: int) -> None:
         """Record slab ``number``, whose planes must be on disk."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{number};\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self._append(f"{number};\n", mode="a")
         self.done.add(number)
+
+    def _append(self, text: str, *, mode: str) -> None:
+        """Write text and wait until it is on disk."""
+        try:
+            with self.path.open(mode, encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path} ({error.strerror}): free some space, then --resume") from error
 
     def remove(self) -> None:
         """Delete the file: the job is complete, or was given up."""
         self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold an output for one job; the lock of a process that died is free.
+
+    Raises
+    ------
+    OutputError
+        If another job is at work on it.
+    """
+    path = target.with_name(target.name + ".lock")
+    lock = FileLock(path, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(f"another job is writing {target}: wait for it, or choose another -o") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def journal_path(target: Path) -> Path:

@@ -73,4 +73,7 @@ class Normalizer:
             limits = np.iinfo(dtype)
             np.rint(values, out=values)
             np.clip(values, limits.min, limits.max, out=values)
+        elif dtype.itemsize < 8:
+            most = np.finfo(dtype).max
+            np.clip(values, -most, most, out=values)
         return values.astype(dtype)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import zinterp
-from zinterp.errors import BadVolumeError, InputError
+from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.executors.serial import run_serial
 from zinterp.interpolators import Interpolator, create_interpolator
-from zinterp.io import check_dtype, create_volume, open_volume
+from zinterp.io import check_dtype, check_target, create_volume, open_volume
 from zinterp.job import Job, UpsampleOptions, check_output, default_target, fingerprint, output_options, plan_job
-from zinterp.journal import Journal, journal_path
+from zinterp.journal import Journal, journal_path, locked
 from zinterp.plan import Slab
 from zinterp.tiling import apply_tiled
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize, partial_path
@@ -69,7 +69,7 @@ def upsample(
     Raises
     ------
     ZinterpError
-        If input, options or output cannot be what they are; nothing is left behind then.
+        If input, options or output cannot be what they are.
     """
     chosen = UpsampleOptions(**options)
     source = Path(source)
@@ -129,6 +129,7 @@ def interpolate(
         If the array or an option cannot be used.
     """
     chosen = UpsampleOptions(**options)
+    array = np.asarray(array)
     if array.ndim != 3 or 0 in array.shape:
         raise BadVolumeError(f"got an array of shape {array.shape}, expected planes (Z, Y, X)")
     check_dtype(array.dtype, "the array")
@@ -166,11 +167,30 @@ def run_job(
 ) -> None:
     """Run the slabs that the journal lacks, then give the output its final name.
 
-    An error in the input removes what was written; anything else, an interruption among it, leaves the partial output
-    and its journal, and ``resume`` goes on from them.
+    A fault in the input's content removes what was written. Anything else, an interruption, a full disk or a disk that
+    cannot be reached among it, leaves the partial output and its journal, and ``resume`` goes on from them.
     """
-    resume = options.resume and journal_path(target).exists() and partial_path(target).exists()
-    journal = Journal(target, fingerprint(source, job), resume=resume)
+    with locked(target):
+        run_locked_job(job, reader, interpolator, source, target, options, report)
+
+
+def run_locked_job(
+    job: Job,
+    reader: VolumeReader,
+    interpolator: Interpolator,
+    source: Path,
+    target: Path,
+    options: UpsampleOptions,
+    report: Callable[[Progress], None],
+) -> None:
+    """``run_job`` for the one process that may write the output."""
+    begun = journal_path(target).exists() and partial_path(target).exists()
+    if partial_path(target).exists() and not begun:
+        raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
+    if begun and not options.resume:
+        logger.warning("%s was begun before and is made again from the start; --resume would have gone on", target)
+    resume = options.resume and begun
+    journal = Journal(target, fingerprint(source, job, options), resume=resume)
     record = {"program": f"zinterp {zinterp.__version__}", "source": source.name, **job.record()}
     try:
         writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
@@ -180,16 +200,23 @@ def run_job(
         raise
     try:
         run_slabs(job, reader, writer, interpolator, journal, report)
+        check_target(target, job.output, overwrite=options.overwrite, resume=True)
         writer.finish()
-    except (InputError, BadVolumeError):
-        writer.discard()
-        journal.remove()
-        raise
-    except BaseException:
-        with suppress(OSError):
-            writer.close()
+    except BaseException as error:
+        if isinstance(error, InputError | BadVolumeError) and not is_passing(error) and not resume:
+            writer.discard()
+            journal.remove()
+        else:
+            with suppress(OSError):
+                writer.close()
+            logger.warning("%s is unfinished: the same command with --resume goes on", target)
         raise
     journal.remove()
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether an error in reading is the system's (a share that went away) and may be gone at the next try."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
 
 
 def run_slabs(
@@ -202,7 +229,7 @@ def run_slabs(
 ) -> None:
     """Take the missing slabs through the straight line, in order."""
     numbers = [i for i in range(len(job.slabs)) if i not in journal.done]
-    done = sum(len(job.slabs[i].target) for i in journal.done)
+    done = len(job.grid) - sum(len(job.slabs[i].target) for i in numbers)
     report(Progress(done, len(job.grid)))
     finished = run_serial(
         numbers,
@@ -252,7 +279,7 @@ def interpolate_gap(
     job: Job, interpolator: Interpolator, context: NDArray[np.float32], times: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Planes at some depths of one gap, shape (K, Y, X), still normalised."""
-    return apply_tiled(lambda tiles: interpolator(tiles, times), context, job.layout)
+    return apply_tiled(lambda tiles: interpolator(tiles, times), context, job.layout, batch=job.needs.batch)
 
 
 def fill_nonfinite(plane: Planes) -> Planes:

@@ -7,6 +7,8 @@ from typing import Self
 
 from zinterp.errors import BadOptionError
 
+LARGEST_FACTOR = 1000
+
 
 @dataclass(frozen=True)
 class ZGrid:
@@ -30,7 +32,7 @@ class ZGrid:
         if not self.depths or not rising or not (self.depths[0] > 0 and self.depths[-1] < 1):
             given = ", ".join(str(float(t)) for t in self.depths) or "none"
             raise BadOptionError(
-                f"the depths are {given}, expected rising numbers between 0 and 1: write 0.25,0.5,0.75"
+                f"the depths are {given}, expected different numbers between 0 and 1: write 0.25,0.5,0.75"
             )
 
     @classmethod
@@ -42,19 +44,23 @@ class ZGrid:
         BadOptionError
             If the factor is not a whole number of at least 2.
         """
-        if isinstance(factor, bool) or factor != int(factor) or factor < 2:
+        whole = isinstance(factor, int) and not isinstance(factor, bool)
+        if not whole or not 2 <= factor <= LARGEST_FACTOR:
             raise BadOptionError(
-                f"the factor is {factor}, expected a whole number of at least 2; other spacings are given by --depths"
+                f"the factor is {factor}, expected a whole number of at least 2 and at most {LARGEST_FACTOR}; "
+                "other spacings are given by --depths"
             )
-        return cls(planes, tuple(Fraction(i, int(factor)) for i in range(1, int(factor))))
+        return cls(planes, tuple(Fraction(i, factor) for i in range(1, factor)))
 
     @classmethod
     def by_depths(cls, planes: int, depths: Sequence[float | str | Fraction]) -> Self:
         """A grid with planes at the same depths in each gap, as decimals (0.25 is exactly a quarter)."""
         try:
-            exact = tuple(sorted(Fraction(str(t)) for t in depths))
-        except ValueError as error:
-            raise BadOptionError(f"the depths are {list(depths)}, expected numbers: write 0.25,0.5,0.75") from error
+            exact = tuple(sorted(exact_depth(str(t)) for t in depths))
+        except (ValueError, ZeroDivisionError) as error:
+            raise BadOptionError(
+                f"the depths are {list(depths)}, expected numbers: write 0.25,0.5 or 1/3,2/3"
+            ) from error
         return cls(planes, exact)
 
     def __len__(self) -> int:
@@ -77,6 +83,13 @@ class ZGrid:
             raise IndexError(f"got output plane {k}, expected 0 to {len(self) - 1}")
         i, inside = divmod(k, self.period)
         return i, (self.depths[inside - 1] if inside else Fraction(0))
+
+
+def exact_depth(text: str) -> Fraction:
+    """A decimal or a fraction, exactly; numbers out of range are refused before they grow."""
+    if "/" not in text and not 0 < float(text) < 1:
+        return Fraction(2)  # which no grid takes
+    return Fraction(text)
 
 
 @dataclass(frozen=True)

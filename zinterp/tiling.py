@@ -27,8 +27,8 @@ class TileLayout:
 
     Along each axis tiles of length ``tile`` start every ``tile - overlap`` pixels. The outermost three eighths of the
     overlap on either side of a tile, where the network sees its border, are thrown away (``margin``); over the quarter
-    in the middle neighbours are blended. The plane is padded by the margin on all sides by reflection, whether it is cut
-    into tiles or not, and further at the end until the last tile fits.
+    in the middle neighbours are blended. The plane is padded by the margin on all sides by reflection, whether it is
+    cut into tiles or not, and further at the end until the last tile fits.
     """
 
     shape: tuple[int, int]
@@ -76,7 +76,8 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
         Longest edge of a tile in pixels; as many tiles as this takes are then made as small as still covers the plane.
         None is one tile that holds all.
     overlap : int
-        Pixels that neighbouring tiles share, rounded up to a multiple; 0 for interpolators that look at one pixel only.
+        Pixels that neighbouring tiles share, rounded up to multiples with room to blend; 0 for interpolators that look
+        at one pixel only.
     multiple_of : int
         Edges and positions of tiles are multiples of this.
 
@@ -90,7 +91,7 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
             f"got a tile of {tile} with an overlap of {overlap} pixels, expected more than 0 and at least 0"
         )
     margin = round_up(-(-3 * overlap // 8), multiple_of)
-    overlap = max(round_up(overlap, multiple_of), 2 * margin)
+    overlap = max(round_up(overlap, multiple_of), 2 * margin + multiple_of) if overlap else 0
     edges = []
     for n in shape:
         whole = round_up(n + 2 * margin, multiple_of)

@@ -133,6 +133,12 @@ class VolumeInfo:
         return self.shape[0] * self.plane_bytes
 
 
+def readable(size: float) -> str:
+    """Bytes with a unit: kB, MB or GB."""
+    unit, scale = ("GB", 1e9) if size >= 1e9 else ("MB", 1e6) if size >= 1e6 else ("kB", 1e3)
+    return f"{size / scale:.1f} {unit}"
+
+
 def partial_path(path: Path) -> Path:
     """What an unfinished volume is called until it is complete: ``<name>.partial``."""
     return path.with_name(path.name + ".partial")
@@ -159,12 +165,10 @@ class VolumeReader(Protocol):
 
 
 class VolumeWriter(Protocol):
-    """A volume being written under a temporary name. Planes may come in any order, in blocks that start at z_chunk."""
-
-    z_chunk: int
+    """A volume being written under a temporary name. Planes may come in any order, in whole slabs."""
 
     def write(self, z: int, planes: Planes) -> None:
-        """Write planes (n, Y, X) of the output's dtype at z, z + 1, ..."""
+        """Write planes (n, Y, X) of the output's dtype at z, z + 1, ...; they are on disk when this returns."""
 
     def finish(self) -> None:
         """Make the volume complete and give it its final name."""

@@ -15,8 +15,9 @@ import tifffile
 
 from tests.cli.conftest import Run
 from tests.conftest import make_stack, write_imagej, write_zarr
-from zinterp.cli.main import COMMANDS, cli, printable
+from zinterp.cli.main import COMMANDS, cli
 from zinterp.cli.options import Numbers, Size
+from zinterp.cli.text import printable
 from zinterp.io import open_volume
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -129,10 +130,14 @@ def test_models_lists_and_verifies(run: Run) -> None:
         (["upsample", "a.tif", "-f", "2", "--max-memory", "much"], 2, "'much' is not a size"),
         (["upsample", "a.tif", "-f", "2", "--intensity-range", "1"], 2, "is not two numbers"),
         (["upsample", "a.tif", "-f", "2", "--log-file", "no/log"], 2, "cannot write the log"),
+        (["upsample", "a.tif", "-f", "2", "--log-file", "a.tif"], 2, "is named like a stack"),
+        (["upsample", "a.tif", "-f", "2", "-o", "x" * 300 + ".tif"], 1, "File name too long"),
+        (["upsample", "a.tif", "a.tif", "-f", "2"], 1, "several inputs would be written to a_x2.tif"),
         (["upsample"], 2, "Missing argument"),
         (["dance"], 2, "No such command"),
         (["demo", "-o", "a.tif/x"], 1, "cannot make the folder"),
         (["train", "a.tif", "--out", "w.safetensors"], 1, "got both or neither of steps and minutes"),
+        (["train", "a.tif", "--out", "w.safetensors", "--gaps", "4"], 2, "expected LEAST-MOST"),
         (["train", "a.tif", "--out", "a.tif", "--steps", "1"], 1, "a.tif exists already"),
     ],
 )

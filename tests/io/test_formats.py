@@ -135,7 +135,7 @@ def test_a_folder_that_is_missing_or_too_small_is_refused(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="does not exist"):
         create_volume(tmp_path / "no" / "out.tif", small, OutputOptions("tiff"), {})
     huge = VolumeInfo((10**6, 10**5, 10**5), np.dtype("uint16"))
-    with pytest.raises(OutputError, match="GB free"):
+    with pytest.raises(OutputError, match="GB and .* GB free"):
         create_volume(tmp_path / "out.ome.tif", huge, OutputOptions("ome-tiff"), {})
     with pytest.raises(BadOptionError, match="got no format"):
         create_volume(tmp_path / "out.tif", small, OutputOptions(), {})
@@ -206,3 +206,7 @@ def test_the_output_keeps_the_inputs_family_unless_its_suffix_or_size_says_other
     assert output_format(one_column, one_column, None, None)[0] == "ome-tiff"
     with pytest.raises(BadOptionError, match="no known suffix"):
         choose("tiff", "b.xyz")
+    with pytest.raises(BadOptionError, match="named like ome-zarr and to be tiff"):
+        choose("tiff", "b.zarr", wanted="tiff")
+    with pytest.raises(BadOptionError, match="can hold float16"):
+        choose("tiff", None, dtype="float16")

@@ -59,7 +59,7 @@ def test_planes_of_different_shapes_are_refused(tmp_path: Path) -> None:
     with tifffile.TiffWriter(path) as tif:
         for shape in ((20, 30), (20, 30), (10, 30)):
             tif.write(np.zeros(shape, np.uint8), photometric="minisblack", metadata=None, contiguous=False)
-    with pytest.raises(BadVolumeError, match=r"different shapes \(2 of 20x30, 1 of 10x30\)"):
+    with pytest.raises(BadVolumeError, match=r"different shapes \(2 of 20x30 uint8, 1 of 10x30 uint8\)"):
         open_volume(path)
 
 

@@ -45,6 +45,13 @@ def test_planes_times_and_targets_belong_together() -> None:
     assert gaps.max() == 8
 
 
+def test_gaps_are_those_asked_for() -> None:
+    batch = CropSampler([ramp(90)], axes=(0,), gaps=(3, 5), size=32, seed=1).batch(64)
+    depth = batch.planes.mean(dim=(2, 3))
+    gaps = ((depth[:, 2] - depth[:, 1]) * 89).round()
+    assert set(gaps.tolist()) == {3, 4, 5}
+
+
 def test_the_same_seed_gives_the_same_crops() -> None:
     volume = make_stack((30, 48, 48), "float32").astype(np.float16)
     first, again, other = (

@@ -102,7 +102,15 @@ def test_the_time_limit_ends_training(volume: np.ndarray, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"steps": 5, "minutes": 1}, {"steps": 0}, {"minutes": -1}, {"steps": 5, "architecture": "resnet"}],
+    [
+        {},
+        {"steps": 5, "minutes": 1},
+        {"steps": 0},
+        {"minutes": -1},
+        {"steps": 5, "gaps": (1, 4)},
+        {"steps": 5, "gaps": (5, 4)},
+        {"steps": 5, "architecture": "resnet"},
+    ],
 )
 def test_impossible_trainings_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(BadOptionError, match="expected"):

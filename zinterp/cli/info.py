@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from zinterp.cli.options import geometry_options, given, input_options, log_options, network_options
-from zinterp.cli.text import describe_job, describe_volume
+from zinterp.cli.text import describe_job, describe_volume, printable
 
 
 @click.command("info")
@@ -15,7 +15,7 @@ from zinterp.cli.text import describe_job, describe_volume
 @geometry_options
 @network_options
 @input_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one object an input.")
+@click.option("--json", "as_json", is_flag=True, envvar="ZINTERP_INFO_JSON", help="As JSON, one object an input.")
 @log_options
 def command(
     inputs: tuple[Path, ...],
@@ -40,15 +40,15 @@ def command(
     chosen = given(options)
     settings = UpsampleOptions(**chosen) if {"factor", "depths"} & set(chosen) else None
     for source in inputs:
-        with open_volume(source, channel=chosen.get("channel"), time=chosen.get("time")) as reader:
+        with open_volume(source, channel=chosen.get("channel", 0), time=chosen.get("time", 0)) as reader:
             info = reader.info
             job = cost = None
             if settings is not None:
                 interpolator = build_interpolator(settings)
-                job = plan_job(reader, settings, needs=interpolator.needs, model=interpolator.identity, target=source)
+                job = plan_job(reader, settings, needs=interpolator.needs, model=interpolator.identity)
                 cost = estimate(job, reader, interpolator)
         size = chosen.get("voxel_size", info.voxel_size)
-        origin = "--voxel-size" if "voxel_size" in chosen else info.voxel_size_source or "nowhere in the file"
+        origin = "--voxel-size" if "voxel_size" in chosen else info.voxel_size_source or "nothing in the file"
         if as_json:
             facts = {
                 "input": str(source),
@@ -65,10 +65,14 @@ def command(
                 facts["job"] = {"planes": len(job.grid), "bytes": job.output.bytes, "seconds": round(cost.seconds, 1)}
             click.echo(json.dumps(facts))
             continue
-        click.echo(f"{source}")
+        click.echo(printable(str(source)))
         click.echo(f"  format      {info.format}")
         click.echo(f"  volume      {describe_volume(info)}")
         click.echo(f"  voxel size  {size} (z, y, x), from {origin}")
+        if info.channels * info.times > 1:
+            click.echo(
+                f"  holds       {info.channels} channels and {info.times} times, of which one is upsampled at a time"
+            )
         if job is not None and cost is not None:
             click.echo("\n".join(describe_job(job)))
             click.echo(f"  time        about {cost.seconds:.0f} s of computing here, from one tile timed")

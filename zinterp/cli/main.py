@@ -1,5 +1,6 @@
 """The ``zinterp`` command: finds the subcommand, and turns errors into one line and an exit code."""
 
+import logging
 import signal
 import sys
 from importlib import import_module
@@ -9,6 +10,7 @@ from typing import NoReturn
 import click
 
 import zinterp
+from zinterp.cli.text import printable
 from zinterp.errors import ZinterpError
 
 COMMANDS = ("upsample", "info", "demo", "models", "train")
@@ -55,16 +57,24 @@ def main() -> NoReturn:
         click.echo("interrupted", err=True)
         sys.exit(EXIT_INTERRUPTED)
     except ZinterpError as error:
-        click.secho(f"zinterp: {printable(str(error))}", fg="red", err=True)
-        sys.exit(1)
+        fail(str(error))
+    except OSError as error:  # the system's own, such as a name that is too long or an output pipe that was closed
+        fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except MemoryError:
+        fail("there is not enough memory: give a smaller --max-memory or --tile")
     sys.exit(0)
+
+
+def fail(reason: str) -> NoReturn:
+    """Say why in one line, on stderr and in the log file if there is one, and exit."""
+    message = printable(reason)
+    click.secho(f"zinterp: {message}", fg="red", err=True)
+    for handler in logging.getLogger("zinterp").handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.handle(logging.LogRecord("zinterp", logging.ERROR, "", 0, message, None, None))
+    sys.exit(1)
 
 
 def terminated(number: int, frame: FrameType | None) -> NoReturn:
     """On SIGTERM leave through all ``finally`` blocks."""
     sys.exit(EXIT_TERMINATED)
-
-
-def printable(text: str) -> str:
-    """Text on one line, with what could steer a terminal shown as escapes."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))

@@ -8,7 +8,9 @@ from zinterp.cli.options import log_options
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="All that is known of each, as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, envvar="ZINTERP_MODELS_JSON", help="All that is known of each, as JSON."
+)
 @log_options
 def command(as_json: bool, quiet: bool, verbose: bool, log_file: str | None) -> None:
     """List the models, and verify the shipped weights by their hashes.

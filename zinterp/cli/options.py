@@ -9,11 +9,13 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from zinterp.cli.text import printable
 from zinterp.errors import BadOptionError
 from zinterp.volume import VoxelSize
 
@@ -44,8 +46,8 @@ class Numbers(click.ParamType[list[str]]):
         parts = value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
         for part in parts:
             try:
-                float(part)
-            except (TypeError, ValueError):
+                Fraction(part) if "/" in part else float(part)
+            except (TypeError, ValueError, ZeroDivisionError):
                 self.fail(f"{part!r} is not a number, expected numbers and commas: write 0.25,0.5", param, ctx)
         return [str(part) for part in parts]
 
@@ -63,6 +65,19 @@ class Range(click.ParamType[tuple[float, float]]):
         if len(numbers) != 2:
             self.fail(f"{value!r} is not two numbers, expected LOW,HIGH: write 0,4095", param, ctx)
         return float(numbers[0]), float(numbers[1])
+
+
+class Gaps(click.ParamType[tuple[int, int]]):
+    """Two whole numbers, LEAST-MOST."""
+
+    name = "LEAST-MOST"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Text to two numbers."""
+        match = re.fullmatch(r"(\d+)-(\d+)", str(value).strip())
+        if not match:
+            self.fail(f"{value!r} is not a range, expected LEAST-MOST: write 2-8", param, ctx)
+        return int(match[1]), int(match[2])
 
 
 class Voxel(click.ParamType[VoxelSize]):
@@ -99,13 +114,44 @@ def read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise click.UsageError(f"{path} is not TOML ({error}), expected lines like: factor = 4") from error
-    known = {p.name for p in ctx.command.params if isinstance(p, click.Option) and p.name and p.expose_value}
-    given = {key.replace("-", "_"): value for key, value in values.items()}
-    if unknown := sorted(set(given) - known):
+    known = {max(p.opts, key=len).lstrip("-"): str(p.name) for p in ctx.command.params if is_settable(p)}
+    if unknown := sorted({key.replace("_", "-") for key in values} - set(known)):
         raise click.UsageError(
             f"{path} has the unknown keys {', '.join(unknown)}, expected some of {', '.join(sorted(known))}"
         )
-    ctx.default_map = {**(ctx.default_map or {}), **given}
+    defaults = {known[key.replace("_", "-")]: as_text(key, value, path) for key, value in values.items()}
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def is_settable(parameter: click.Parameter) -> bool:
+    """Whether a parameter is an option that a file may set."""
+    return isinstance(parameter, click.Option) and parameter.expose_value
+
+
+def as_text(key: str, value: object, path: Path) -> object:
+    """A value of a TOML file as the command line would have it, so that the same checks apply."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise click.UsageError(f"{path} has {key} = {value!r}, expected a number, a text, true or false")
+
+
+def is_data(path: Path) -> bool:
+    """Whether a path is named like a volume."""
+    from zinterp.io import format_of
+
+    return format_of(path) is not None
+
+
+class PrintableFormatter(logging.Formatter):
+    """Log lines in which names and metadata of files cannot steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, on one line."""
+        return printable(super().format(record))
 
 
 def set_up_logging(ctx: click.Context, param: click.Parameter, value: object) -> None:
@@ -118,6 +164,10 @@ def set_up_logging(ctx: click.Context, param: click.Parameter, value: object) ->
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     handlers[0].setLevel(level)
     if value is not None:
+        if is_data(Path(str(value))):
+            raise click.UsageError(
+                f"the log {value} is named like a stack, expected another name: give --log-file run.log"
+            )
         try:
             handlers.append(logging.FileHandler(str(value), encoding="utf-8"))
         except OSError as error:
@@ -125,7 +175,7 @@ def set_up_logging(ctx: click.Context, param: click.Parameter, value: object) ->
                 f"cannot write the log {value} ({error.strerror}): give another --log-file"
             ) from error
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%d %H:%M:%S"))
         root.addHandler(handler)
     root.setLevel(logging.DEBUG)
     root.propagate = False

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from zinterp.cli.text import printable
 
 logger = logging.getLogger("zinterp.progress")
 
@@ -18,7 +21,8 @@ LINE_EVERY_SHARE = 0.1
 @contextmanager
 def show_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]:
     """Yield a function that takes (done, total) and shows it."""
-    if logging.getLogger("zinterp").isEnabledFor(logging.INFO) and sys.stderr.isatty():
+    quiet = all(handler.level > logging.INFO for handler in logging.getLogger("zinterp").handlers)
+    if sys.stderr.isatty() and not quiet:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -27,7 +31,7 @@ def show_progress(title: str, unit: str) -> Iterator[Callable[[int, int], None]]
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(title, total=None)
+            task = bar.add_task(escape(printable(title)), total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
     else:
         yield LineProgress(title, unit)

@@ -7,10 +7,17 @@ if TYPE_CHECKING:
     from zinterp.volume import VolumeInfo
 
 
+def printable(text: str) -> str:
+    """Text on one line, with what could steer a terminal shown as escapes."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.strip().replace("\n", " "))
+
+
 def describe_volume(info: "VolumeInfo") -> str:
     """Planes, pixels, dtype and bytes on one line."""
     depth, height, width = info.shape
-    return f"{depth} planes of {width} x {height} pixels, {info.dtype.name}, {info.bytes / 1e6:.1f} MB"
+    from zinterp.volume import readable
+
+    return f"{depth} plane{'s' if depth > 1 else ''} of {width} x {height} pixels, {info.dtype.name}, {readable(info.bytes)}"
 
 
 def describe_job(job: "Job") -> list[str]:

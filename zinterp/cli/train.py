@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from zinterp.cli.options import given, log_options
+from zinterp.cli.options import Gaps, given, log_options
 from zinterp.cli.progress import logger, show_progress
 
 
@@ -26,6 +26,7 @@ from zinterp.cli.progress import logger, show_progress
     show_default=True,
     help="Along which axes planes are hidden: zyx where voxels are cubes, z where they are not.",
 )
+@click.option("--gaps", type=Gaps(), help="Planes from one that is seen to the next.  [default: 2-8]")
 @click.option(
     "--held-out", type=click.FloatRange(0, 0.5), help="Part of the planes, the last ones, to score.  [default: 0.2]"
 )

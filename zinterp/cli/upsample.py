@@ -29,7 +29,13 @@ from zinterp.cli.text import describe_job
 @click.option("--overwrite", is_flag=True, default=None, help="Replace the output if there is one.")
 @click.option("--resume", is_flag=True, default=None, help="Go on where an interrupted job stopped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Say what was done as JSON, one object an output.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="ZINTERP_UPSAMPLE_JSON",
+    help="Say what was done as JSON, one object an output.",
+)
 @log_options
 def command(
     inputs: tuple[Path, ...],
@@ -64,8 +70,12 @@ def command(
     chosen = given(options)
     settings = UpsampleOptions(**chosen)
     interpolator = None
-    for source in inputs:
-        target = output or default_target(source, settings, output_dir)
+    targets = [output or default_target(source, settings, output_dir) for source in inputs]
+    if doubled := sorted({str(target) for target in targets if targets.count(target) > 1}):
+        raise BadOptionError(
+            f"several inputs would be written to {', '.join(doubled)}, expected one each: run them apart"
+        )
+    for source, target in zip(inputs, targets, strict=True):
         if dry_run:
             with opened(source, target, settings, interpolator) as (job, _, interpolator):
                 click.echo("\n".join([f"{source} -> {target}", *describe_job(job)]))

@@ -23,12 +23,15 @@ class Needs:
         Pixels that neighbouring tiles share by default; 0 where a pixel depends on itself alone.
     bytes_per_pixel : int
         Working memory for each pixel of a tile.
+    batch : int
+        Tiles that are worth taking in one call.
     """
 
     context: int
     multiple_of: int = 1
     overlap: int = 0
     bytes_per_pixel: int = 64
+    batch: int = 1
 
 
 class Interpolator(Protocol):

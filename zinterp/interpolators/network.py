@@ -11,6 +11,7 @@ from zinterp.interpolators.base import Needs, Planes
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 BYTES_PER_PIXEL = {torch.float32: 900, torch.bfloat16: 600, torch.float16: 600}  # measured peak of a call, rounded up
+GPU_BATCH = 4
 OVERLAP = 128  # beyond the margin of 48 that this gives, a tile's border changes nothing by a grey level of 255
 
 
@@ -39,15 +40,22 @@ class NetworkInterpolator:
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
-        self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL[self.dtype])
+        batch = GPU_BATCH if self.device.type == "cuda" else 1
+        self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL[self.dtype], batch)
 
     @torch.inference_mode()
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
         frames = torch.from_numpy(np.ascontiguousarray(planes)).to(self.device)
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            result = self.network(frames, t)
+        try:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                result = self.network(frames, t)
+        except torch.OutOfMemoryError as error:
+            size = "x".join(map(str, planes.shape[2:]))
+            raise BadOptionError(
+                f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
+            ) from error
         return np.asarray(result.float().cpu().numpy())
 
 

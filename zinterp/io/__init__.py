@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError, OutputExistsError
-from zinterp.volume import VolumeInfo, VolumeReader, VolumeWriter
+from zinterp.volume import VolumeInfo, VolumeReader, VolumeWriter, readable
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -188,12 +188,19 @@ def output_format(source: VolumeInfo, info: VolumeInfo, path: Path | None, wante
     name = wanted or by_suffix or ("ome-zarr" if source.format == "zarr" else source.format)
     if name == "tiff" and source.format == "ome-tiff" and not wanted:
         name = "ome-tiff"  # OME in, OME out, also where -o says just .tif
+    if by_suffix and name != by_suffix and {name, by_suffix} != {"tiff", "ome-tiff"}:
+        raise BadOptionError(
+            f"the output {path} is named like {by_suffix} and to be {name}, expected one of them: rename it"
+        )
+    why = ""
     if name == "tiff":
         from zinterp.io.tiff import imagej_limits
 
         if limits := imagej_limits(info):
-            return "ome-tiff", f"{' and '.join(limits)}: writing OME-TIFF instead of an ImageJ stack"
-    return name, ""
+            name, why = "ome-tiff", f"{' and '.join(limits)}: writing OME-TIFF instead of an ImageJ stack"
+    if name == "ome-tiff" and info.dtype.name == "float16":
+        raise BadOptionError("neither ImageJ nor OME-TIFF can hold float16, expected --format ome-zarr for it")
+    return name, why
 
 
 def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: Mapping[str, object]) -> VolumeWriter:
@@ -220,16 +227,23 @@ def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: 
     OutputError
         If the folder is missing, may not be written, or has too little room.
     """
-    check_target(path, info, overwrite=options.overwrite, resume=options.resume)
     if options.format is None:
         raise BadOptionError("got no format, expected one of " + ", ".join(FORMATS))
+    check_target(path, replace(info, format=options.format), overwrite=options.overwrite, resume=options.resume)
     return FORMATS[options.format].create(path, replace(info, format=options.format), options, record)
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a path is a folder that holds a Zarr group or array."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool) -> None:
     """Everything about an output that can be known before the work begins."""
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
+    if path.exists() and (info.format == "ome-zarr") != is_zarr(path):
+        raise OutputError(f"{path} is there and is not of the kind that would replace it: choose another -o")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
@@ -244,6 +258,6 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
     free = shutil.disk_usage(folder).free
     if info.bytes > free and not resume:
         raise OutputError(
-            f"the output {path.name} needs {info.bytes / 1e9:.2f} GB and {folder} has {free / 1e9:.2f} GB free: "
+            f"the output {path.name} needs {readable(info.bytes)} and {folder} has {readable(free)} free: "
             "free some space or choose another -o"
         )

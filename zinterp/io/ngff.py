@@ -1,8 +1,11 @@
 """OME-Zarr (NGFF 0.4 and 0.5) and bare Zarr arrays."""
 
+import logging
+import lzma
 import math
 import os
 import shutil
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
@@ -19,11 +22,20 @@ from yaozarrs import v04, v05
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
 
+logger = logging.getLogger(__name__)
+
 CHUNK = 256  # pixels, along y and x
 SHARD = 1024  # pixels, along y and x
 CHUNK_DEPTH = 16  # planes, at most
 READ_DEPTH = 8  # planes of a coarser level that are made at a time
 SMALLEST_LEVEL = 256  # pixels: no level is made once the plane's longer edge is this short
+
+
+DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, EOFError, ValidationError),
+    *(zlib.error, lzma.LZMAError),
+)
+"""What zarr and its codecs raise where a store is broken."""
 
 
 class NgffReader(Closing):
@@ -51,6 +63,11 @@ class NgffReader(Closing):
                     f"{path} has axes {axes!r} and shape {self._array.shape}, expected a stack of planes zyx: "
                     "only volumes with z, y, x (and t, c) can be upsampled"
                 )
+            missing = self._array.nchunks - self._array.nchunks_initialized
+        if missing:
+            logger.warning(
+                "%s lacks %d of %d chunks, which read as %s", path, missing, self._array.nchunks, self._array.fill_value
+            )
         counts = dict(zip(axes, self._array.shape, strict=True))
         self._axes = axes
         self._fixed = {"c": pick(counts, "c", channel, path), "t": pick(counts, "t", time, path)}
@@ -83,7 +100,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (zarr.errors.GroupNotFoundError, zarr.errors.NodeNotFoundError, FileNotFoundError) as error:
         raise InputError(f"{path} is not a Zarr group or array, expected OME-Zarr: check the path") from error
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ValidationError) as error:
+    except DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} cannot be read as Zarr ({reason}): it is damaged or incomplete") from error
 
@@ -212,8 +229,19 @@ class NgffWriter:
             raise ValueError(f"got {len(planes)} planes at {z}, expected whole blocks of {self.z_chunk}")
         try:
             self._level0[z : z + len(planes)] = planes
+            self._sync(z, len(planes))
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def _sync(self, z: int, count: int) -> None:
+        """Wait until the chunks or shards of some planes of level 0 are on disk."""
+        depth = (self._level0.shards or self._level0.chunks)[0]
+        folder = self.partial / "0" / ("c" if self._version == "0.5" else "")
+        for i in range(z // depth, -(-(z + count) // depth)):
+            for path in (folder / str(i)).rglob("*"):
+                if path.is_file():
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
 
     def finish(self) -> None:
         """Build the pyramid, write the metadata, give the folder its final name."""
@@ -231,8 +259,8 @@ class NgffWriter:
         factors, source, shape = [(1, 1, 1)], self._level0, np.array(self._info.shape)
         while max(shape[1:]) > SMALLEST_LEVEL:
             now = lengths * factors[-1]
-            halve = now <= 1.5 * now[1:].min()  # the axes that are still fine
-            step = np.where(halve & (shape > 1), 2, 1)
+            finest = min(length for length, n in zip(now[1:], shape[1:], strict=True) if n > 1)
+            step = np.where((now <= 1.5 * finest) & (shape > 1), 2, 1)  # the axes that are still fine
             shape = -(-shape // step)
             name = len(factors)
             if str(name) in self._group:

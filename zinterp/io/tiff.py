@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import struct
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,8 @@ from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, partial_pat
 logger = logging.getLogger(__name__)
 
 IMAGEJ_DTYPES = ("uint8", "uint16", "int16", "float32")
-IMAGEJ_UNITS = ("nm", "um", "micron", "mm", "cm", "inch")  # written as found; others become nm or um
+IMAGEJ_UNITS = {"nm": "nm", "um": "um", "µm": "\\u00B5m", "micron": "micron", "mm": "mm", "cm": "cm", "inch": "inch"}
+"""Units that are written as found, and how; others become nm or um."""
 IMAGEJ_LIMIT = 2**32 - 2**25  # bytes: beyond this only the first slice is seen by other readers
 LEADING = "TCZQI"  # axes before YX; Q and I are what tifffile calls axes without a name
 
@@ -52,6 +54,12 @@ class TiffReader(Closing):
                 f"{path} has axes {series.axes} of shape {series.shape}, expected a stack of planes ZYX"
             )
         z_axis = choose_z_axis(leading, path)
+        if extra := [axis for axis, n in leading.items() if n > 1 and axis not in ("C", "T", z_axis)]:
+            raise BadVolumeError(
+                f"{path} has axes {series.axes} of shape {series.shape}, expected a stack of planes ZYX: "
+                f"split it along {' and '.join(extra)}"
+            )
+        warn_of_colour(series.keyframe, path)
         chosen = {"C": pick(leading, "C", channel, z_axis, path), "T": pick(leading, "T", time, z_axis, path)}
         index = np.arange(int(np.prod(series.shape[:-2], dtype=int))).reshape(series.shape[:-2])
         planes = index[tuple(slice(None) if axis == z_axis else chosen.get(axis, 0) for axis in leading)]
@@ -79,7 +87,10 @@ class TiffReader(Closing):
         else:
             pages = [self._series.pages[int(i)] for i in self._pages]
             if None in pages:
-                raise InputError(f"{path} lacks {pages.count(None)} of its planes: it was cut short; copy it again")
+                raise InputError(
+                    f"{path} lacks {pages.count(None)} of its planes: they are in other files, or it was cut short; "
+                    "make one file of all planes"
+                )
             ends = (o + n for p in pages for o, n in zip(p.dataoffsets, p.databytecounts, strict=False))
             end = max(ends, default=0)
         if end > size:
@@ -153,12 +164,22 @@ def single_series(tif: tifffile.TiffFile, path: Path) -> Any:
         raise InputError(f"{path} holds no image, expected a stack of planes")
     if len(all_series) > 1 and all_series[0].kind in ("generic", "uniform", "shaped"):
         shapes = ", ".join(
-            f"{int(np.prod(s.shape[:-2]))} of {'x'.join(map(str, s.shape[-2:]))}" for s in all_series[:4]
+            f"{int(np.prod(s.shape[:-2]))} of {'x'.join(map(str, s.shape[-2:]))} {s.dtype}" for s in all_series[:4]
         )
-        raise BadVolumeError(f"{path} has planes of different shapes ({shapes}), expected all alike: split the file")
+        raise BadVolumeError(
+            f"{path} holds images of different shapes ({shapes}), expected planes that are all alike in one image: split the file"
+        )
     if len(all_series) > 1:
         logger.warning("%s holds %d images, taking the first", path, len(all_series))
     return all_series[0]
+
+
+def warn_of_colour(page: Any, path: Path) -> None:
+    """Say so where stored values are not simply grey levels from black to white; they are taken as they are."""
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
+        logger.warning("%s has a colour map, which is left out: its values are taken as grey levels", path)
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+        logger.warning("%s stores white as 0: values are kept, and the output will look inverted beside it", path)
 
 
 def choose_z_axis(leading: dict[str, int], path: Path) -> str:
@@ -205,8 +226,6 @@ class TiffWriter:
         Go on in the partial file that is there.
     """
 
-    z_chunk = 1
-
     def __init__(
         self, path: Path, info: VolumeInfo, *, ome: bool, record: Mapping[str, object], resume: bool = False
     ) -> None:
@@ -219,6 +238,8 @@ class TiffWriter:
                 reserve(self.partial, info.bytes)
             with tifffile.TiffFile(self.partial) as tif:
                 self._offset = int(tif.series[0].dataoffset or 0)
+                if tif.filehandle.size < self._offset + info.bytes:
+                    raise OutputError(f"{self.partial} was cut short: start again without --resume")
                 self._dtype = info.dtype.newbyteorder(tif.byteorder)
             self._file = self.partial.open("r+b")
         except (OSError, tifffile.TiffFileError, IndexError) as error:
@@ -233,6 +254,7 @@ class TiffWriter:
             self._file.seek(self._offset + z * self._plane_bytes)
             self._file.write(np.ascontiguousarray(planes, self._dtype).data)
             self._file.flush()
+            os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
 
@@ -268,7 +290,9 @@ def lay_out(path: Path, info: VolumeInfo, *, ome: bool, record: str) -> None:
     if ome:
         lengths = {f"PhysicalSize{axis}": v for axis, v in zip("ZYX", (size.z, size.y, size.x), strict=True) if v}
         units = {f"{name}Unit": "µm" for name in lengths}
-        metadata: dict[str, Any] = {"axes": "ZYX", "Description": record, **lengths, **units}
+        # an identifier that equal jobs share, so that they write the same bytes
+        identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{path.name} {info.shape} {record}')}"
+        metadata: dict[str, Any] = {"axes": "ZYX", "UUID": identifier, "Description": record, **lengths, **units}
         resolution = (1e4 / size.x, 1e4 / size.y) if size.x and size.y else None
         options: dict[str, Any] = {"ome": True, "resolutionunit": "CENTIMETER" if resolution else None}
     else:
@@ -277,7 +301,7 @@ def lay_out(path: Path, info: VolumeInfo, *, ome: bool, record: str) -> None:
         metadata = {"axes": "ZYX", "Info": record}
         resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
         if resolution:  # without it ImageJ would take pixels for one unit wide
-            metadata["unit"] = unit
+            metadata["unit"] = IMAGEJ_UNITS[unit]
             if size.z:
                 metadata["spacing"] = size.z / scale
         options = {"imagej": True}
@@ -299,6 +323,8 @@ def imagej_limits(info: VolumeInfo) -> Sequence[str]:
     reasons = []
     if info.dtype.name not in IMAGEJ_DTYPES:
         reasons.append(f"ImageJ has no {info.dtype.name}")
+    if info.voxel_size.z and not (info.voxel_size.y and info.voxel_size.x):
+        reasons.append("ImageJ cannot hold a plane distance without a pixel size")
     if info.shape[2] == 1:
         reasons.append("ImageJ has no planes of one column")
     if info.bytes > IMAGEJ_LIMIT:

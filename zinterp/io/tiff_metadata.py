@@ -1,13 +1,17 @@
 """Voxel sizes from what TIFF writers leave in a file."""
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from xml.etree import ElementTree
 
 import tifffile
 
 from zinterp.volume import MICROMETRES, VoxelSize
+
+logger = logging.getLogger(__name__)
 
 RESOLUTION_UNIT_INCH, RESOLUTION_UNIT_CM = 2, 3
 
@@ -49,17 +53,19 @@ def from_imagej(metadata: Mapping[str, Any], pixel: Mapping[str, float], resolut
 
     SCIFIO, which also writes these, counts pixels per centimetre and says so in the tag; its z is in ``scales``.
     """
-    unit = re.sub(r"\\u00[bB]5|\\u03[bB][cC]", "µ", str(metadata.get("unit", "")))
+    unit = unescaped(metadata.get("unit", ""))
     scale = MICROMETRES.get(unit)
     if scale is None:
         return FoundVoxelSize(unit="")
     plane_scale = MICROMETRES["cm"] if resolution_unit == RESOLUTION_UNIT_CM else scale
-    y, x = (plane_scale * pixel[axis] or None for axis in "yx")
-    z = positive(metadata.get("spacing"), scale)
+    scales = {axis: MICROMETRES.get(unescaped(metadata.get(f"{axis}unit", unit)), scale) for axis in "yz"}
+    x = plane_scale * pixel["x"] or None
+    y = (plane_scale if resolution_unit == RESOLUTION_UNIT_CM else scales["y"]) * pixel["y"] or None
+    z = positive(metadata.get("spacing"), scales["z"])
     if z is None and metadata.get("scales"):
         names = str(metadata.get("axes", "")).split(",")
         lengths = str(metadata["scales"]).split(",")
-        units = [re.sub(r"\\u00[bB]5", "µ", name) for name in str(metadata.get("units", "")).split(",")]
+        units = [unescaped(name) for name in str(metadata.get("units", "")).split(",")]
         if "Z" in names and len(names) == len(lengths) == len(units):
             i = names.index("Z")
             z = positive(lengths[i], MICROMETRES.get(units[i], 0.0))
@@ -68,7 +74,11 @@ def from_imagej(metadata: Mapping[str, Any], pixel: Mapping[str, float], resolut
 
 def from_ome(xml: str) -> FoundVoxelSize:
     """OME-XML: PhysicalSizeX, Y, Z of the first image, in micrometres unless a unit is given."""
-    images: Any = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    try:
+        images: Any = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    except ElementTree.ParseError as error:
+        logger.warning("the OME-XML is not well-formed (%s), so the voxel size is not known from it", error)
+        return FoundVoxelSize()
     pixels = (images[0] if isinstance(images, list) else images).get("Pixels", {})
     lengths = {
         axis: positive(
@@ -80,10 +90,15 @@ def from_ome(xml: str) -> FoundVoxelSize:
     return FoundVoxelSize(VoxelSize(lengths["Z"], lengths["Y"], lengths["X"]), "OME-XML" if found else "", "µm")
 
 
+def unescaped(unit: Any) -> str:
+    """A unit of length as ImageJ writes it, with its micro sign."""
+    return re.sub(r"\\u00[bB]5|\\u03[bB][cC]", "µ", str(unit))
+
+
 def positive(value: Any, scale: float) -> float | None:
-    """Value times scale in micrometres, None unless it is a finite length above 0."""
+    """Length of value times scale in micrometres, None unless it is finite and not 0; some write it below 0."""
     try:
-        length = float(value) * scale
+        length = abs(float(value)) * scale
     except (TypeError, ValueError):
         return None
     return length if 0 < length < float("inf") else None

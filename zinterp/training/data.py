@@ -27,7 +27,7 @@ Volume = NDArray[np.float16]
 class Augmentation:
     """How often each variation happens (probabilities) and how strong it is; intensities are parts of the range."""
 
-    wide_gap: float = 0.15  # 9-16 planes instead of 2-8
+    wide_gap: float = 0.15  # up to twice as wide as the widest gap asked for
     smooth_copy: float = 0.4  # from a blurred or resampled copy of the volume
     zoom: float = 0.4  # pixels between 0.5 and 2.5 times smaller
     noise: float = 0.35
@@ -93,6 +93,8 @@ class CropSampler:
     ----------
     volumes : sequence of ndarray, each shape (Z, Y, X), float16, about [0, 1]
         Each is drawn in proportion to its mean edge length; name a volume twice to see it twice as often.
+    gaps : tuple of int
+        Least and most planes from one plane that is seen to the next; narrow gaps come a little more often.
     axes : tuple of int
         Axes along which planes are hidden: (0, 1, 2) for isotropic volumes, (0,) for others.
     size : int
@@ -106,6 +108,7 @@ class CropSampler:
         self,
         volumes: Sequence[Volume],
         *,
+        gaps: tuple[int, int] = (2, 8),
         axes: tuple[int, ...] = (0, 1, 2),
         size: int = 96,
         augmentation: Augmentation | None = None,
@@ -118,6 +121,7 @@ class CropSampler:
                 raise BadVolumeError(f"got a volume of shape {volume.shape}, expected at least 3 planes to hide one")
         self.rng = np.random.default_rng(seed)
         self.augmentation = augmentation
+        self.gaps = gaps
         self.axes = axes
         self.size = size
         self.plain = list(volumes)
@@ -163,7 +167,7 @@ class CropSampler:
     def draw_gap(self, depth: int) -> int:
         """Planes from one acquired plane to the next; at least 2, and one gap must fit the depth."""
         wide = self.augmentation is not None and self.rng.random() < self.augmentation.wide_gap
-        low, high = (9, 16) if wide else (2, 8)
+        low, high = (self.gaps[1] + 1, 2 * self.gaps[1]) if wide else self.gaps
         high = min(high, depth - 1)
         gaps = np.arange(min(low, high), high + 1)
         frequency = gaps**-0.5  # narrow gaps are what most users have

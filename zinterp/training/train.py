@@ -38,6 +38,7 @@ class TrainingOptions:
     crop: int = 96
     learning_rate: float = 1.5e-3
     ema: float = 0.999
+    gaps: tuple[int, int] = (2, 8)
     axes: tuple[int, ...] = (0, 1, 2)
     held_out: float = 0.2
     seed: int = 0
@@ -50,6 +51,8 @@ class TrainingOptions:
             raise BadOptionError("got both or neither of steps and minutes, expected one of them: how long to train")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise BadOptionError(f"got {self.steps} steps, {self.minutes} minutes, expected more than none")
+        if not 2 <= self.gaps[0] <= self.gaps[1]:
+            raise BadOptionError(f"the gaps are {self.gaps[0]} to {self.gaps[1]}, expected at least 2, the lower first")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,12 @@ def train(
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     training, held_out = split(volumes, options)
     sampler = CropSampler(
-        training, axes=options.axes, size=options.crop, augmentation=options.augmentation, seed=options.seed
+        training,
+        gaps=options.gaps,
+        axes=options.axes,
+        size=options.crop,
+        augmentation=options.augmentation,
+        seed=options.seed,
     )
     checkpoint = out.with_name(out.name + CHECKPOINT_SUFFIX)
     step, elapsed_before = 0, 0.0

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import zinterp
-from tests.conftest import Write, make_stack, write_imagej
+from tests.conftest import Write, make_stack, write_imagej, write_zarr_05
 from zinterp.errors import (
     BadOptionError,
     BadVolumeError,
@@ -23,7 +24,7 @@ from zinterp.io.tiff import TiffReader, TiffWriter
 from zinterp.job import UpsampleOptions, choose_slab_depth, default_target, plan_job
 from zinterp.journal import journal_path
 from zinterp.pipeline import ArrayReader, Progress, compute_slab, fill_nonfinite, interpolate, upsample
-from zinterp.volume import VolumeInfo, VoxelSize
+from zinterp.volume import VolumeInfo, VoxelSize, partial_path
 
 Kind = tuple[str, Write, bool]
 
@@ -377,3 +378,178 @@ def test_all_errors_are_zinterp_errors_and_the_fitting_builtin() -> None:
     assert issubclass(InputError, OSError)
     assert issubclass(OutputExistsError, FileExistsError)
     assert zinterp.ZinterpError is ZinterpError
+
+
+def test_an_output_that_holds_or_lies_in_the_input_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_imagej(folder / "a.tif", make_stack())
+    write_zarr_05(tmp_path / "z.zarr", make_stack())
+    before = sorted(p for p in tmp_path.rglob("*"))
+    for source, target in (
+        (folder / "a.tif", folder),
+        (tmp_path / "z.zarr", tmp_path / "z.zarr" / "x.ome.zarr"),
+        (tmp_path / "z.zarr" / "s0", tmp_path / "z.zarr"),
+    ):
+        with pytest.raises(BadOptionError, match="holds it or lies in it"):
+            upsample(source, target, factor=2, model="linear", format="ome-zarr", overwrite=True)
+    assert sorted(p for p in tmp_path.rglob("*")) == before
+
+
+def test_only_an_output_of_the_same_kind_is_replaced(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "thesis.txt").write_text("years of work")
+    (tmp_path / "file.zarr").write_text("something else")
+    (tmp_path / "folder.tif").mkdir()
+    for name in ("mine.zarr", "file.zarr", "folder.tif"):
+        with pytest.raises(OutputError, match="not of the kind"):
+            upsample(source, tmp_path / name, factor=2, model="linear", overwrite=True)
+    assert (tmp_path / "mine.zarr" / "thesis.txt").exists()
+
+
+def test_a_second_job_on_one_output_is_refused_at_once(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+
+    def second(progress: Progress) -> None:
+        if progress.done == 2:
+            with pytest.raises(OutputError, match="another job is writing"):
+                upsample(source, factor=2, model="cubic")
+
+    target = upsample(source, factor=2, model="linear", slab_depth=2, report=second)
+    assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tif", "a_x2.tif"}
+
+
+def test_an_output_that_appears_during_the_run_is_not_replaced(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    write_imagej(source, make_stack())
+    with pytest.raises(OutputExistsError, match="exists already"):
+        upsample(source, target, factor=2, model="linear", report=lambda p: target.write_text("another's"))
+    assert target.read_text() == "another's"
+
+
+def test_a_file_that_looks_like_an_unfinished_output_but_is_not_is_left_alone(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    (tmp_path / "a_x2.tif.partial").write_text("mine")
+    with pytest.raises(OutputError, match="is in the way"):
+        upsample(source, factor=2, model="linear")
+    assert (tmp_path / "a_x2.tif.partial").read_text() == "mine"
+
+
+def interrupt(source: Path, target: Path, **options: object) -> None:
+    """Begin a job and stop it after its first slabs."""
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 4:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        upsample(source, target, report=stop, **options)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"channel": 1}, "channel"),
+        ({"voxel_size": VoxelSize(1, 1, 1)}, "voxel_size"),
+        ({"ngff": "0.4"}, "ngff"),
+        ({"factor": 3}, "depths"),
+    ],
+)
+def test_resume_with_another_option_is_refused_by_name(change: dict[str, object], field: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    values = np.stack([make_stack((9, 20, 24), seed=s) for s in (0, 1)], axis=1)
+    tifffile.imwrite(source, values, imagej=True, metadata={"axes": "ZCYX"})
+    options = {"factor": 2, "model": "linear", "slab_depth": 2, "channel": 0, "intensity_range": (0, 255)}
+    interrupt(source, tmp_path / "b.ome.zarr", **options)
+    with pytest.raises(BadOptionError, match=f"begun with {field}"):
+        upsample(source, tmp_path / "b.ome.zarr", **{**options, **change}, resume=True)
+
+
+def test_a_zarr_input_that_was_rewritten_is_not_gone_on_with(tmp_path: Path) -> None:
+    source = tmp_path / "a.zarr"
+    write_zarr_05(source, make_stack())
+    options = {"factor": 2, "model": "linear", "slab_depth": 2, "intensity_range": (0, 255)}
+    interrupt(source, tmp_path / "b.tif", **options)
+    chunk = next(p for p in (source / "s0" / "c").rglob("*") if p.is_file())
+    os.utime(chunk, ns=(2**62, 2**62))
+    with pytest.raises(BadOptionError, match="source_modified"):
+        upsample(source, tmp_path / "b.tif", **options, resume=True)
+
+
+def test_a_partial_output_that_lost_its_end_is_not_gone_on_with(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    write_imagej(source, make_stack())
+    options = {"factor": 2, "model": "linear", "slab_depth": 2}
+    interrupt(source, target, **options)
+    partial = partial_path(target)
+    partial.write_bytes(partial.read_bytes()[:-5000])
+    with pytest.raises(OutputError, match=r"start again without --resume|cannot write"):
+        upsample(source, target, **options, resume=True)
+    upsample(source, target, **options)
+    assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"99999;\n-1;\n;\n"])
+def test_a_damaged_journal_is_refused_or_ignored_and_never_a_traceback(damage: bytes, tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    write_imagej(source, make_stack())
+    options = {"factor": 2, "model": "linear", "slab_depth": 2}
+    interrupt(source, target, **options)
+    journal = journal_path(target)
+    if damage.endswith(b"\n"):
+        journal.write_bytes(journal.read_bytes() + damage)
+        upsample(source, target, **options, resume=True)
+        assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
+    else:
+        journal.write_bytes(damage)
+        with pytest.raises(BadOptionError, match="use the same options"):
+            upsample(source, target, **options, resume=True)
+
+
+def test_a_share_that_goes_away_keeps_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    plane = TiffReader._plane
+    calls: list[int] = []
+
+    def fail(self: TiffReader, index: int) -> np.ndarray:
+        calls.append(index)
+        if len(calls) == 9:
+            raise OSError(116, "Stale file handle")
+        return plane(self, index)
+
+    monkeypatch.setattr(TiffReader, "_plane", fail)
+    with pytest.raises(InputError, match="Stale file handle"):
+        upsample(source, factor=2, model="linear", slab_depth=1)
+    assert journal_path(tmp_path / "a_x2.tif").exists()
+    target = upsample(source, factor=2, model="linear", slab_depth=1, resume=True)
+    assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif"])
+def test_the_same_job_writes_the_same_bytes(suffix: str, tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    files = [
+        upsample(source, tmp_path / f"b{suffix}", factor=2, model="cubic", overwrite=True).read_bytes() for _ in "ab"
+    ]
+    assert files[0] == files[1]
+
+
+def test_a_folder_without_a_suffix_becomes_ome_zarr(tmp_path: Path) -> None:
+    write_zarr_05(tmp_path / "plain", make_stack())
+    assert upsample(tmp_path / "plain", factor=2, model="linear").name == "plain_x2.ome.zarr"
+
+
+def test_float_values_near_the_largest_do_not_become_infinite() -> None:
+    stack = np.full((4, 8, 8), 3.0e38, np.float32)
+    stack[1] = -3.0e38
+    stack[2] = 3.3e38
+    assert np.isfinite(interpolate(stack, factor=4, model="cubic")).all()
+    half = (stack / 6e33).astype(np.float16)
+    assert np.isfinite(interpolate(half, factor=4, model="cubic")).all()

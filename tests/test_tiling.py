@@ -11,7 +11,7 @@ from zinterp.tiling import TileLayout, apply_tiled, blend_weights, tile_layout
 
 layouts = st.builds(
     lambda y, x, tile, overlap, multiple: tile_layout(
-        (y, x), tile=tile * multiple + 4 * overlap, overlap=overlap, multiple_of=multiple
+        (y, x), tile=tile * multiple + 6 * (overlap + multiple), overlap=overlap, multiple_of=multiple
     ),
     y=st.integers(1, 90),
     x=st.integers(1, 90),

@@ -171,6 +171,15 @@ def test_options_come_from_the_environment_and_a_file_and_the_command_line_wins(
     assert planes("--config", "c.toml") == 13
     assert planes("--config", "c.toml", env={"ZINTERP_UPSAMPLE_FACTOR": "5"}) == 21
     assert planes("--config", "c.toml", "--factor", "2", env={"ZINTERP_UPSAMPLE_FACTOR": "5"}) == 9
+    (tmp_path / "c.toml").write_text("depths = [0.25, 0.5]\njson = true\n")
+    assert planes("--config", "c.toml", "-m", "linear") == 13
+    for text, message in (("factor = 2.7", "not a valid integer"), ("factor = [2, 3]", "not a valid integer")):
+        (tmp_path / "c.toml").write_text(text)
+        result = run("upsample", "a.tif", "--config", "c.toml")
+        assert result.returncode == 2
+        assert message in result.stderr
+    (tmp_path / "c.toml").write_text("factor = {a = 1}\n")
+    assert "expected a number, a text" in run("upsample", "a.tif", "--config", "c.toml").stderr
     (tmp_path / "c.toml").write_text("factr = 3\n")
     result = run("upsample", "a.tif", "--config", "c.toml")
     assert result.returncode == 2
@@ -251,3 +260,39 @@ def test_the_output_of_the_command_has_the_acquired_planes(run: Run, tmp_path: P
     with open_volume(tmp_path / "b.ome.zarr") as reader:
         assert np.array_equal(reader.read(range(13))[::3], stack)
     assert (tmp_path / "b.ome.zarr" / ".zattrs").exists()
+
+
+def test_an_error_is_in_the_log_file_too(run: Run, tmp_path: Path) -> None:
+    assert run("upsample", "none.tif", "-f", "2", "--log-file", "log.txt").returncode == 1
+    assert "ERROR   none.tif does not exist" in (tmp_path / "log.txt").read_text()
+
+
+def test_names_cannot_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    name = "a\x1b[31m[bold]\nb.tif"
+    write_imagej(tmp_path / name, make_stack())
+    result = run("upsample", name, "-f", "2", "-m", "linear")
+    assert result.returncode == 0, result.stderr
+    assert "\x1b" not in result.stderr
+    assert "\x1b" not in run("info", name).stdout
+
+
+def test_info_describes_a_file_with_several_channels(run: Run, tmp_path: Path) -> None:
+    values = np.zeros((3, 5, 2, 8, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "TZCYX"})
+    result = run("info", "a.tif")
+    assert result.returncode == 0, result.stderr
+    assert "2 channels and 3 times" in result.stdout
+
+
+def test_the_demonstration_replaces_nothing_unless_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "input.tif").write_text("mine")
+    result = run("demo", "-o", "out", "--model", "cubic")
+    assert result.returncode == 1
+    assert "has input.tif already" in result.stderr
+    assert (tmp_path / "out" / "input.tif").read_text() == "mine"
+    result = run("demo", "-o", "out", "--model", "cubic", "--overwrite", "-q")
+    assert result.returncode == 0, result.stderr
+    assert "network +" in result.stdout or "network -" in result.stdout
+    with tifffile.TiffFile(tmp_path / "out" / "network_x4.tif") as tif:
+        assert tif.series[0].shape == (33, 256, 256)

@@ -135,7 +135,7 @@ def test_a_folder_that_is_missing_or_too_small_is_refused(tmp_path: Path) -> Non
     with pytest.raises(OutputError, match="does not exist"):
         create_volume(tmp_path / "no" / "out.tif", small, OutputOptions("tiff"), {})
     huge = VolumeInfo((10**6, 10**5, 10**5), np.dtype("uint16"))
-    with pytest.raises(OutputError, match="GB and .* GB free"):
+    with pytest.raises(OutputError, match=r"GB and .* GB free"):
         create_volume(tmp_path / "out.ome.tif", huge, OutputOptions("ome-tiff"), {})
     with pytest.raises(BadOptionError, match="got no format"):
         create_volume(tmp_path / "out.tif", small, OutputOptions(), {})

@@ -1,5 +1,6 @@
 """What is particular to OME-Zarr."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,32 @@ def test_shrink_rounds_and_lets_the_last_odd_voxel_stand_for_itself() -> None:
     block = np.array([[[0, 1, 9]]], np.uint8)
     assert shrink(block, (1, 1, 2)).tolist() == [[[1, 9]]]
     assert shrink(block.astype(np.float32), (1, 1, 2)).tolist() == [[[0.5, 9.0]]]
+
+
+def test_missing_chunks_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.zarr"
+    write_zarr(path, make_stack(), "0.5")
+    next(p for p in (path / "s0" / "c").rglob("*") if p.is_file()).unlink()
+    with caplog.at_level(logging.WARNING), open_volume(path):
+        pass
+    assert "lacks 1 of 27 chunks, which read as 0" in caplog.text
+
+
+@pytest.mark.parametrize("compressor", ["gzip", "lzma"])
+def test_damage_is_reported_for_other_codecs_too(compressor: str, tmp_path: Path) -> None:
+    import numcodecs
+
+    codec = numcodecs.GZip() if compressor == "gzip" else numcodecs.LZMA()
+    array = zarr.create_array(
+        tmp_path / "a.zarr", shape=(4, 20, 20), dtype="u1", chunks=(4, 20, 20), zarr_format=2, compressors=codec
+    )
+    array[:] = make_stack((4, 20, 20))
+    chunk = tmp_path / "a.zarr" / "0.0.0"
+    chunk.write_bytes(chunk.read_bytes()[:40])
+    with open_volume(tmp_path / "a.zarr") as reader, pytest.raises(InputError, match="damaged or incomplete"):
+        reader.read(range(4))
+
+
+def test_the_pyramid_ends_for_planes_of_one_row(tmp_path: Path) -> None:
+    write_output(tmp_path / "a.zarr", make_stack((4, 1, 600)), VoxelSize(0.02, 0.004, 0.008))
+    assert len(list((tmp_path / "a.zarr").glob("[0-9]"))) == 3

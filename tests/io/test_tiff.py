@@ -230,3 +230,52 @@ def test_a_disk_that_fills_up_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
         writer.write(0, np.zeros((1, 20, 20), np.uint8))
     with pytest.raises(OutputError, match="cannot complete"):
         writer.finish()
+
+
+def test_axes_can_have_units_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    metadata = {"axes": "ZYX", "spacing": -20.0, "unit": "um", "zunit": "nm"}
+    tifffile.imwrite(path, make_stack(), imagej=True, resolution=(2, 2), metadata=metadata)
+    with open_volume(path) as reader:
+        size = reader.info.voxel_size
+    assert (size.z, size.y, size.x) == pytest.approx((0.02, 0.5, 0.5))
+
+
+def test_the_micro_sign_is_kept_as_imagej_writes_it(tmp_path: Path) -> None:
+    info = VolumeInfo((2, 20, 20), np.dtype("uint8"), VoxelSize(1.5, 0.5, 0.5), unit="µm")
+    writer = create_volume(tmp_path / "a.tif", info, OutputOptions("tiff"), {})
+    writer.write(0, np.zeros((2, 20, 20), np.uint8))
+    writer.finish()
+    with tifffile.TiffFile(tmp_path / "a.tif") as tif:
+        assert (tif.imagej_metadata or {})["unit"] == "\\u00B5m"
+        assert (tif.imagej_metadata or {})["spacing"] == 1.5
+    with open_volume(tmp_path / "a.tif") as reader:
+        assert reader.info.voxel_size == VoxelSize(1.5, 0.5, 0.5)
+
+
+def test_a_stack_of_stacks_is_refused_and_not_cut_to_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    values = np.zeros((3, 6, 8, 9), np.uint8)
+    tifffile.imwrite(path, values, photometric="minisblack", metadata={"axes": "QZYX"})
+    with pytest.raises(BadVolumeError, match="expected a stack of planes ZYX"):
+        open_volume(path)
+
+
+@pytest.mark.parametrize(("photometric", "message"), [("palette", "colour map"), ("miniswhite", "stores white as 0")])
+def test_values_that_are_not_plain_grey_are_warned_about(
+    photometric: str, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.tif"
+    colormap = np.zeros((3, 256), np.uint16) if photometric == "palette" else None
+    tifffile.imwrite(path, make_stack(), photometric=photometric, colormap=colormap)
+    with caplog.at_level(logging.WARNING), open_volume(path) as reader:
+        assert np.array_equal(reader.read(range(5)), make_stack())
+    assert message in caplog.text
+
+
+def test_broken_ome_xml_leaves_the_voxel_size_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from zinterp.io.tiff_metadata import from_ome
+
+    with caplog.at_level(logging.WARNING):
+        assert from_ome('<OME><Image Name="a & b"></OME>').size == VoxelSize()
+    assert "not well-formed" in caplog.text

@@ -80,7 +80,7 @@ def test_grain_and_brightness_are_in_the_inputs_only() -> None:
 
 
 def test_crops_smaller_than_asked_for_are_enlarged() -> None:
-    batch = CropSampler([make_stack((9, 20, 24), "float32").astype(np.float16)], size=64).batch(4)
+    batch = CropSampler([make_stack((9, 20, 24), "float32").astype(np.float16)], axes=(0,), size=64).batch(4)
     assert batch.planes.shape == (4, 4, 64, 64)
 
 
@@ -89,13 +89,15 @@ def test_batches_follow_each_other() -> None:
     again = CropSampler([ramp()], size=32, seed=3)
     stream = sampler.batches(4)
     for _ in range(3):
-        assert np.array_equal(next(stream).planes, again.batch(4).planes)
+        assert np.array_equal(next(stream)[0].planes, again.batch(4).planes)
     stream.close()
 
 
 def test_volumes_without_planes_to_hide_are_refused() -> None:
     with pytest.raises(BadVolumeError, match="no volume"):
         CropSampler([])
+    with pytest.raises(BadVolumeError, match="at least 16 pixels across the planes"):
+        CropSampler([np.zeros((9, 40, 40), np.float16)])
     with pytest.raises(BadVolumeError, match="at least 3 planes"):
         CropSampler([np.zeros((2, 9, 9), np.float16)])
 
@@ -107,5 +109,10 @@ def test_reading_normalises_and_reads_each_stack_once(tmp_path: Path) -> None:
     assert first.dtype == np.float16
     assert -0.3 < float(first.min()) < 0.1
     assert 0.9 < float(first.max()) < 1.3
+    bad = make_stack((9, 40, 48), "float32")
+    bad[3, 4, 5] = np.nan
+    write_imagej(tmp_path / "nan.tif", bad)
+    with pytest.raises(BadVolumeError, match="NaN or infinite"):
+        read_training_volumes([tmp_path / "nan.tif"])
     with pytest.raises(InputError, match="does not exist"):
         read_training_volumes([tmp_path / "b.tif"])

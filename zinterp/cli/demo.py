@@ -21,8 +21,11 @@ from zinterp.cli.progress import logger
     "--model", metavar="NAME|FILE", help="The network to show.  [default: the first that 'zinterp models' lists]"
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Another number, another phantom.")
+@click.option("--overwrite", is_flag=True, help="Replace the files of an earlier demonstration.")
 @log_options
-def command(output_dir: Path, model: str | None, seed: int, quiet: bool, verbose: bool, log_file: str | None) -> None:
+def command(
+    output_dir: Path, model: str | None, seed: int, overwrite: bool, quiet: bool, verbose: bool, log_file: str | None
+) -> None:
     """Show what zinterp does, with no input: upsample a synthetic volume and compare with the planes left out.
 
     \b
@@ -36,7 +39,7 @@ def command(output_dir: Path, model: str | None, seed: int, quiet: bool, verbose
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {output_dir} ({error.strerror}): choose another -o") from error
-    shown = demonstrate(output_dir, model=model, seed=seed, report=logger.info)
+    shown = demonstrate(output_dir, model=model, seed=seed, overwrite=overwrite, report=logger.info)
     click.echo("planes that were left out, as each model made them (x4):")
     click.echo(f"{'':10}{'PSNR dB':>9}{'SSIM':>8}{'sharpness':>11}")
     for name, score in shown.scores.items():

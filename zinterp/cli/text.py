@@ -17,7 +17,8 @@ def describe_volume(info: "VolumeInfo") -> str:
     depth, height, width = info.shape
     from zinterp.volume import readable
 
-    return f"{depth} plane{'s' if depth > 1 else ''} of {width} x {height} pixels, {info.dtype.name}, {readable(info.bytes)}"
+    planes = "planes" if depth > 1 else "plane"
+    return f"{depth} {planes} of {width} x {height} pixels, {info.dtype.name}, {readable(info.bytes)}"
 
 
 def describe_job(job: "Job") -> list[str]:

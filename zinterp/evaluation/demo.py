@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from zinterp.errors import OutputExistsError
 from zinterp.evaluation.metrics import psnr, sharpness, ssim
 from zinterp.io import OutputOptions, create_volume, open_volume
 from zinterp.phantom import Phantom
@@ -15,6 +16,7 @@ from zinterp.pipeline import upsample
 from zinterp.volume import VolumeInfo, VoxelSize
 
 Stack = NDArray[np.uint8]
+MODELS = ("linear", "cubic", "network")
 TRUE_VOXEL = VoxelSize(0.008, 0.008, 0.008)
 
 
@@ -45,6 +47,7 @@ def demonstrate(
     factor: int = 4,
     model: str | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> Demonstration:
     """Make a phantom, upsample every ``factor``-th plane of it with three models, score them and draw a picture.
@@ -52,7 +55,7 @@ def demonstrate(
     Parameters
     ----------
     folder : Path
-        Written into; files of the same names are replaced.
+        Written into.
     size, planes : int
         Pixels along y and x, and planes, of the true volume; ``planes - 1`` is a multiple of ``factor``.
     factor : int
@@ -60,9 +63,20 @@ def demonstrate(
         The network to show beside linear and cubic.
     seed : int
         Of the phantom.
+    overwrite : bool
+        Replace files of the same names.
     report : callable
         Called with what is being done.
+
+    Raises
+    ------
+    OutputExistsError
+        If one of the files is there and ``overwrite`` is False.
     """
+    names = ["truth.tif", "input.tif", "demo.png", *(f"{name}_x{factor}.tif" for name in MODELS)]
+    taken = [name for name in names if (folder / name).exists()]
+    if taken and not overwrite:
+        raise OutputExistsError(f"{folder} has {', '.join(taken)} already: give --overwrite, or another -o")
     report(f"drawing a phantom of {planes} planes of {size} x {size} pixels")
     phantom = Phantom.random((planes, size, size), seed=seed)
     truth = phantom.volume(range(planes), (size, size))
@@ -70,7 +84,7 @@ def demonstrate(
     write(folder / "truth.tif", truth, TRUE_VOXEL)
     write(folder / "input.tif", truth[::factor], thin)
     results = {}
-    for name, chosen in (("linear", "linear"), ("cubic", "cubic"), ("network", model)):
+    for name, chosen in zip(MODELS, ("linear", "cubic", model), strict=True):
         report(f"upsampling every {factor}th plane with {name}")
         output = folder / f"{name}_x{factor}.tif"
         upsample(folder / "input.tif", output, factor=factor, model=chosen, overwrite=True)

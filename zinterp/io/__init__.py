@@ -242,7 +242,8 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
     """Everything about an output that can be known before the work begins."""
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
-    if path.exists() and (info.format == "ome-zarr") != is_zarr(path):
+    same_kind = is_zarr(path) if info.format == "ome-zarr" else path.is_file()
+    if path.exists() and not same_kind:
         raise OutputError(f"{path} is there and is not of the kind that would replace it: choose another -o")
     folder = path.parent
     if not folder.is_dir():

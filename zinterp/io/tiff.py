@@ -167,7 +167,7 @@ def single_series(tif: tifffile.TiffFile, path: Path) -> Any:
             f"{int(np.prod(s.shape[:-2]))} of {'x'.join(map(str, s.shape[-2:]))} {s.dtype}" for s in all_series[:4]
         )
         raise BadVolumeError(
-            f"{path} holds images of different shapes ({shapes}), expected planes that are all alike in one image: split the file"
+            f"{path} holds images of different shapes ({shapes}), expected planes that are all alike: split the file"
         )
     if len(all_series) > 1:
         logger.warning("%s holds %d images, taking the first", path, len(all_series))

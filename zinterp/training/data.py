@@ -5,10 +5,11 @@ that an acquisition varies: the gap, the pixel size, blur, grain, brightness of 
 inversion. What the network is asked for stays the plane that was really acquired there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from zinterp.io import open_volume
 from zinterp.normalize import Normalizer
 
 Volume = NDArray[np.float16]
+SMALLEST_CROP = 16  # pixels
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def read_training_volumes(paths: Sequence[Path]) -> list[Volume]:
     for path in dict.fromkeys(paths):
         with open_volume(path) as reader:
             planes = reader.read(range(reader.info.shape[0]))
+        if not np.isfinite(planes).all():
+            raise BadVolumeError(f"{path} has NaN or infinite values, expected finite ones: repair it or leave it out")
         volumes[path] = Normalizer.fit(planes[::8]).normalize(planes).astype(np.float16)
     return [volumes[path] for path in paths]
 
@@ -119,6 +123,11 @@ class CropSampler:
         for volume in volumes:
             if volume.ndim != 3 or min(volume.shape[axis] for axis in axes) < 3:
                 raise BadVolumeError(f"got a volume of shape {volume.shape}, expected at least 3 planes to hide one")
+            if min(n for axis in axes for i, n in enumerate(volume.shape) if i != axis) < SMALLEST_CROP:
+                raise BadVolumeError(
+                    f"got a volume of shape {volume.shape}, expected at least {SMALLEST_CROP} pixels across the "
+                    "planes: hide planes along z only (--axes z), or leave it out"
+                )
         self.rng = np.random.default_rng(seed)
         self.augmentation = augmentation
         self.gaps = gaps
@@ -137,13 +146,21 @@ class CropSampler:
             targets=planes[:, 4:].contiguous(),
         )
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """Yield batches of ``size`` crops without end, the next one drawn while the last one is used."""
+    def batches(self, size: int) -> Generator[tuple[Batch, dict[str, Any]]]:
+        """Yield batches of ``size`` crops without end, the next one drawn while the last one is used.
+
+        With each comes the state of the random numbers after it, from which a training can go on.
+        """
+
+        def draw() -> tuple[Batch, dict[str, Any]]:
+            batch = self.batch(size)
+            return batch, dict(self.rng.bit_generator.state)
+
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.batch, size)
+            ahead = pool.submit(draw)
             while True:
-                batch, ahead = ahead.result(), pool.submit(self.batch, size)
-                yield batch
+                drawn, ahead = ahead.result(), pool.submit(draw)
+                yield drawn
 
     def crop(self) -> tuple[NDArray[np.float32], float]:
         """Draw planes -1, 0, 1, 2 and the target, shape (5, size, size), and the target's depth t."""
@@ -179,7 +196,7 @@ class CropSampler:
         zoom = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))) if aug and rng.random() < aug.zoom else 1.0
         jitter = aug.shift if aug and rng.random() < aug.misaligned else 0
         _, height, width = volume.shape
-        edge = max(8, min(round(self.size / zoom), height - 2 * jitter, width - 2 * jitter))
+        edge = max(SMALLEST_CROP - 2 * jitter, min(round(self.size / zoom), height - 2 * jitter, width - 2 * jitter))
         y, x = (int(rng.integers(jitter, n - edge - jitter + 1)) for n in (height, width))
         planes = np.empty((5, edge, edge), np.float32)
         for i, z in enumerate(depths):

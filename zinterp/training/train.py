@@ -4,8 +4,10 @@ import copy
 import logging
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,16 +16,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from zinterp.errors import BadOptionError, BadWeightsError
+from zinterp.errors import BadOptionError, BadVolumeError, BadWeightsError, OutputError
+from zinterp.interpolators.network import choose_device
 from zinterp.interpolators.weights import load_network, save_network
 from zinterp.models import ARCHITECTURES
 from zinterp.models.mirror_unet import cubic_minus_linear
 from zinterp.training.data import Augmentation, Batch, CropSampler, Volume
 from zinterp.training.losses import log_mse
+from zinterp.volume import partial_path
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SUFFIX = ".checkpoint"
+CHECKPOINT_EVERY_S = 60.0
+CROP_MULTIPLE = 16  # what every network's levels divide
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,10 @@ class TrainingOptions:
             raise BadOptionError("got both or neither of steps and minutes, expected one of them: how long to train")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise BadOptionError(f"got {self.steps} steps, {self.minutes} minutes, expected more than none")
+        if self.crop < CROP_MULTIPLE or self.crop % CROP_MULTIPLE:
+            raise BadOptionError(
+                f"the crops are {self.crop} pixels, expected a multiple of {CROP_MULTIPLE}: give --crop 96"
+            )
         if not 2 <= self.gaps[0] <= self.gaps[1]:
             raise BadOptionError(f"the gaps are {self.gaps[0]} to {self.gaps[1]}, expected at least 2, the lower first")
 
@@ -107,13 +117,17 @@ def train(
     Raises
     ------
     BadOptionError
-        If there is nothing to resume.
+        If there is nothing to resume, or an option cannot be.
+    OutputError
+        If the output or the checkpoint cannot be written.
     BadWeightsError
         If the checkpoint is of another training, or ``init`` cannot be used.
     """
+    check_out(out)
+    where = str(choose_device(device))
     torch.manual_seed(options.seed)
     network: Any = load_network(init) if init else ARCHITECTURES[options.architecture](options.sizes)
-    network = network.to(device, memory_format=torch.channels_last)
+    network = network.to(where, memory_format=torch.channels_last)
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=1e-4)
     training, held_out = split(volumes, options)
@@ -126,29 +140,36 @@ def train(
         seed=options.seed,
     )
     checkpoint = out.with_name(out.name + CHECKPOINT_SUFFIX)
-    step, elapsed_before = 0, 0.0
-    if resume:
-        step, elapsed_before = load_checkpoint(checkpoint, options, network, average, optimizer, sampler)
-    start, gain, losses = time.monotonic(), None, []
+    state = Checkpoint(checkpoint, f"{options!r} on {data} from {init}", network, average, optimizer)
+    step, elapsed_before = state.load(sampler) if resume else (0, 0.0)
+    start, elapsed, saved = time.monotonic(), elapsed_before, elapsed_before
+    gain: float | None = None
+    losses: list[float] = []
     network.train()
-    for batch in sampler.batches(options.batch):
-        elapsed = elapsed_before + time.monotonic() - start
-        done = step / options.steps if options.steps else elapsed / (60 * (options.minutes or math.inf))
-        if done >= 1:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = options.learning_rate * learning_rate_factor(step, done, options.steps)
-        losses.append(train_step(network, optimizer, batch, device))
-        step += 1
-        update_average(average, network, min(options.ema, step / (step + 10)))
-        if step % score_every == 0 and held_out:
-            gain = score(average, held_out, device)
-        if step % report_every == 0:
-            report(Progress(step, done, elapsed, 10 / math.log(10) * float(np.mean(losses)), gain))
-            losses.clear()
-        if step % score_every == 0:
-            save_checkpoint(checkpoint, options, network, average, optimizer, sampler, step, elapsed)
-    gain = score(average, held_out, device) if held_out else None
+    with closing(sampler.batches(options.batch)) as stream:
+        for batch, position in stream:
+            elapsed = elapsed_before + time.monotonic() - start
+            done = step / options.steps if options.steps else elapsed / (60 * (options.minutes or math.inf))
+            if done >= 1:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = options.learning_rate * learning_rate_factor(step, done, options.steps)
+            losses.append(train_step(network, optimizer, batch, where))
+            if not math.isfinite(losses[-1]):
+                raise BadVolumeError(
+                    f"the loss is {losses[-1]} at step {step}, expected a finite one: lower --learning-rate"
+                )
+            step += 1
+            update_average(average, network, min(options.ema, step / (step + 10)))
+            if step % score_every == 0 and held_out:
+                gain = score(average, held_out, where)
+            if step % score_every == 0 or elapsed - saved > CHECKPOINT_EVERY_S:
+                state.save(position, step, elapsed)
+                saved = elapsed
+            if step % report_every == 0:
+                report(Progress(step, done, elapsed, 10 / math.log(10) * float(np.mean(losses)), gain))
+                losses.clear()
+    gain = score(average, held_out, where) if held_out else None
     elapsed = elapsed_before + time.monotonic() - start
     save_network(
         out,
@@ -226,47 +247,58 @@ def score(network: nn.Module, batches: Sequence[Batch], device: str) -> float:
     return float(torch.cat(gains).mean())
 
 
-def save_checkpoint(
-    path: Path,
-    options: TrainingOptions,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    sampler: CropSampler,
-    step: int,
-    elapsed: float,
-) -> None:
-    """Everything that resuming needs, written to a temporary name and renamed."""
-    state = {
-        "options": repr(options),
-        "network": network.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "sampler": sampler.rng.bit_generator.state,
-        "step": step,
-        "elapsed": elapsed,
-    }
-    temporary = path.with_name(path.name + ".partial")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that going on needs, in one file beside the output."""
+
+    path: Path
+    training: str
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def save(self, position: dict[str, Any], step: int, elapsed: float) -> None:
+        """Write to a temporary name and rename; ``position`` is where the sampler stood after this step's crops."""
+        state = {
+            "training": self.training,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sampler": position,
+            "step": step,
+            "elapsed": elapsed,
+        }
+        temporary = partial_path(self.path)
+        try:
+            torch.save(state, temporary)
+            os.replace(temporary, self.path)
+        except (OSError, RuntimeError) as error:  # RuntimeError is what torch makes of a full disk
+            raise OutputError(f"cannot write {self.path} ({error}): free some space, then --resume") from error
+
+    def load(self, sampler: CropSampler) -> tuple[int, float]:
+        """Put everything back and return the step and the seconds that training had taken."""
+        if not self.path.exists():
+            raise BadOptionError(f"there is no checkpoint {self.path} to resume from: train without --resume")
+        try:
+            state = torch.load(self.path, weights_only=True, map_location="cpu")
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            raise BadWeightsError(f"the checkpoint {self.path} is damaged: train without --resume") from error
+        if state["training"] != self.training:
+            raise BadWeightsError(
+                f"the checkpoint {self.path} is of {state['training']}, this training is {self.training}"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        sampler.rng.bit_generator.state = state["sampler"]
+        return int(state["step"]), float(state["elapsed"])
 
 
-def load_checkpoint(
-    path: Path,
-    options: TrainingOptions,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    sampler: CropSampler,
-) -> tuple[int, float]:
-    """Put everything back and return the step and the seconds that training had taken."""
-    if not path.exists():
-        raise BadOptionError(f"there is no checkpoint {path} to resume from: train without --resume")
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    if state["options"] != repr(options):
-        raise BadWeightsError(f"the checkpoint {path} was made with {state['options']}, this training has {options!r}")
-    network.load_state_dict(state["network"])
-    average.load_state_dict(state["average"])
-    optimizer.load_state_dict(state["optimizer"])
-    sampler.rng.bit_generator.state = state["sampler"]
-    return int(state["step"]), float(state["elapsed"])
+def check_out(out: Path) -> None:
+    """Refuse an output that could not be written at the end."""
+    if out.suffix != ".safetensors":
+        raise BadOptionError(f"the weights are to be written to {out}, expected a name that ends in .safetensors")
+    if not out.parent.is_dir():
+        raise OutputError(
+            f"the folder {out.parent} does not exist, expected one to write {out.name} into: create it first"
+        )

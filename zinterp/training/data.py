@@ -41,7 +41,7 @@ class Augmentation:
     stripes: float = 0.05  # curtaining
     gamma: float = 0.3
     invert: float = 0.3
-    end_of_stack: float = 0.06  # the outer plane repeats the one beside it
+    end_of_stack: float = 0.2  # the outer plane repeats the one beside it
 
 
 @dataclass(frozen=True)

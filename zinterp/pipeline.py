@@ -74,7 +74,7 @@ def upsample(
     chosen = UpsampleOptions(**options)
     source = Path(source)
     target = Path(target) if target is not None else default_target(source, chosen)
-    with opened(source, target, chosen, interpolator) as (job, reader, interpolator):
+    with opened(source, target, chosen, interpolator) as (job, reader, interpolator), locked(target):
         for note in job.notes:
             logger.warning("%s: %s", source, note)
         run_job(job, reader, interpolator, source, target, chosen, report)
@@ -165,25 +165,11 @@ def run_job(
     options: UpsampleOptions,
     report: Callable[[Progress], None],
 ) -> None:
-    """Run the slabs that the journal lacks, then give the output its final name.
+    """Run the slabs that the journal lacks, then give the output its final name; no other job may be at it.
 
     A fault in the input's content removes what was written. Anything else, an interruption, a full disk or a disk that
     cannot be reached among it, leaves the partial output and its journal, and ``resume`` goes on from them.
     """
-    with locked(target):
-        run_locked_job(job, reader, interpolator, source, target, options, report)
-
-
-def run_locked_job(
-    job: Job,
-    reader: VolumeReader,
-    interpolator: Interpolator,
-    source: Path,
-    target: Path,
-    options: UpsampleOptions,
-    report: Callable[[Progress], None],
-) -> None:
-    """``run_job`` for the one process that may write the output."""
     begun = journal_path(target).exists() and partial_path(target).exists()
     if partial_path(target).exists() and not begun:
         raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")

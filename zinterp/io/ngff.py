@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io.selection import choose_index
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,10 @@ class NgffReader(Closing):
             )
         counts = dict(zip(axes, self._array.shape, strict=True))
         self._axes = axes
-        self._fixed = {"c": pick(counts, "c", channel, path), "t": pick(counts, "t", time, path)}
+        self._fixed = {
+            "c": choose_index(counts.get("c", 1), channel, name="channel", path=path),
+            "t": choose_index(counts.get("t", 1), time, name="time", path=path),
+        }
         self.info = VolumeInfo(
             shape=(counts["z"], counts["y"], counts["x"]),
             dtype=np.dtype(self._array.dtype).newbyteorder("="),
@@ -139,16 +143,6 @@ def voxel_size(multiscale: Any) -> tuple[VoxelSize, str]:
         lengths[axis.name] = length if length and math.isfinite(length) and length > 0 else None
     known = next((str(u) for u in units if u in MICROMETRES), "")
     return VoxelSize(lengths.get("z"), lengths.get("y"), lengths.get("x")), known
-
-
-def pick(counts: Mapping[str, int], axis: str, wanted: int | None, path: Path) -> int:
-    """Index along channels or times; must be given where there are several."""
-    count, name = counts.get(axis, 1), {"c": "channel", "t": "time"}[axis]
-    if wanted is None and count > 1:
-        raise BadVolumeError(f"{path} has {count} {name}s, expected one: choose it with --{name} 0 to {count - 1}")
-    if not 0 <= (wanted or 0) < count:
-        raise BadVolumeError(f"{path} has {count} {name}s, got --{name} {wanted}: expected 0 to {count - 1}")
-    return wanted or 0
 
 
 class NgffWriter:

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io.selection import choose_index
 from zinterp.io.tiff_metadata import find_voxel_size
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, partial_path
 
@@ -60,7 +61,12 @@ class TiffReader(Closing):
                 f"split it along {' and '.join(extra)}"
             )
         warn_of_colour(series.keyframe, path)
-        chosen = {"C": pick(leading, "C", channel, z_axis, path), "T": pick(leading, "T", time, z_axis, path)}
+        channels = 1 if z_axis == "C" else leading.get("C", 1)
+        times = 1 if z_axis == "T" else leading.get("T", 1)
+        chosen = {
+            "C": choose_index(channels, channel, name="channel", path=path),
+            "T": choose_index(times, time, name="time", path=path),
+        }
         index = np.arange(int(np.prod(series.shape[:-2], dtype=int))).reshape(series.shape[:-2])
         planes = index[tuple(slice(None) if axis == z_axis else chosen.get(axis, 0) for axis in leading)]
         self._pages = np.atleast_1d(planes)
@@ -75,8 +81,8 @@ class TiffReader(Closing):
             voxel_size_source=found.source,
             unit=found.unit,
             format="ome-tiff" if series.kind == "ome" else "tiff",
-            channels=1 if z_axis == "C" else leading.get("C", 1),
-            times=1 if z_axis == "T" else leading.get("T", 1),
+            channels=channels,
+            times=times,
         )
 
     def _check_extent(self, path: Path) -> None:
@@ -196,17 +202,6 @@ def choose_z_axis(leading: dict[str, int], path: Path) -> str:
     if len(long) > 1:
         raise BadVolumeError(f"{path} has axes {''.join(leading)}YX and no Z, expected a stack of planes ZYX")
     return ""
-
-
-def pick(leading: dict[str, int], axis: str, wanted: int | None, z_axis: str, path: Path) -> int:
-    """Index along channels or times; must be given where there are several."""
-    count = 1 if axis == z_axis else leading.get(axis, 1)
-    name = {"C": "channel", "T": "time"}[axis]
-    if wanted is None and count > 1:
-        raise BadVolumeError(f"{path} has {count} {name}s, expected one: choose it with --{name} 0 to {count - 1}")
-    if not 0 <= (wanted or 0) < count:
-        raise BadVolumeError(f"{path} has {count} {name}s, got --{name} {wanted}: expected 0 to {count - 1}")
-    return wanted or 0
 
 
 class TiffWriter:

@@ -127,7 +127,7 @@ class Job:
             "source_shape": list(self.source.shape),
             "dtype": self.source.dtype.name,
             "depths": [str(t) for t in self.grid.depths],
-            "acquired_planes": f"every {self.grid.period}th plane from 0 on, bit for bit",
+            "acquired_every": self.grid.period,
             "model": self.model,
             "intensity_range": [self.normalizer.low, self.normalizer.high],
             "tile": list(self.layout.tile),

@@ -39,7 +39,7 @@ class Interpolator(Protocol):
 
     A call takes planes of shape (N, 2 * context, Y, X), float32, normalised to about [0, 1], and times of shape (K,),
     in (0, 1); it returns the planes at these depths, shape (N, K, Y, X), float32. ``identity`` names it for the record,
-    with the hash of its weights where it has some.
+    with the hash of its weights, precision and kind of device where it has them: all that decides its results.
     """
 
     identity: str

@@ -36,9 +36,10 @@ class NetworkInterpolator:
     """
 
     def __init__(self, network: Any, *, identity: str, device: str = "auto", precision: str = "auto") -> None:
-        self.identity = identity
         self.device = choose_device(device)
         self.dtype = choose_precision(precision, self.device)
+        name = next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
+        self.identity = f"{identity}, {name} on {self.device.type}"
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
         batch = GPU_BATCH if self.device.type == "cuda" else 1
         self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL[self.dtype], batch)

@@ -108,7 +108,7 @@ class VolumeInfo:
     unit : str
         The unit of length that the file uses, kept for the output; "" if it has none.
     format : str
-        The format's name, a key of ``zinterp.io.FORMATS``.
+        The format's name, a key of ``zinterp.io.FORMATS``, or ``zarr`` for an array without NGFF metadata.
     channels, times : int
         How many the file has; a volume is one of them.
     """

@@ -13,7 +13,7 @@ from zinterp.volume import MICROMETRES, VoxelSize
 
 logger = logging.getLogger(__name__)
 
-RESOLUTION_UNIT_INCH, RESOLUTION_UNIT_CM = 2, 3
+RESOLUTION_UNIT_CM = 3  # of the TIFF tag
 
 
 @dataclass(frozen=True)

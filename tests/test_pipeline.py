@@ -23,7 +23,15 @@ from zinterp.io import open_volume
 from zinterp.io.tiff import TiffReader, TiffWriter
 from zinterp.job import UpsampleOptions, choose_slab_depth, default_target, plan_job
 from zinterp.journal import journal_path
-from zinterp.pipeline import ArrayReader, Progress, compute_slab, fill_nonfinite, interpolate, upsample
+from zinterp.pipeline import (
+    ArrayReader,
+    Progress,
+    compute_slab,
+    fill_nonfinite,
+    interpolate,
+    interpolate_with_uncertainty,
+    upsample,
+)
 from zinterp.volume import VolumeInfo, VoxelSize, partial_path
 
 Kind = tuple[str, Write, bool]
@@ -112,6 +120,25 @@ def test_in_memory_is_as_from_file(tmp_path: Path) -> None:
     stack = make_stack((4, 50, 60), "uint16")
     write_imagej(source, stack)
     assert np.array_equal(interpolate(stack, factor=3, device="cpu"), read(upsample(source, factor=3, device="cpu")))
+
+
+@pytest.mark.parametrize("tile", [None, 320])
+def test_uncertainty_is_in_grey_levels_and_none_for_acquired_planes(tile: int | None) -> None:
+    stack = make_stack((4, 340, 64), "uint8")
+    planes, sigma = interpolate_with_uncertainty(stack, factor=2, device="cpu", tile=tile)
+    assert np.array_equal(planes, interpolate(stack, factor=2, device="cpu", tile=tile))
+    assert sigma.shape == planes.shape
+    assert sigma.dtype == np.float32
+    assert (sigma[::2] == 0).all()
+    assert (sigma[1::2] > 0).all()
+    wide, twice = interpolate_with_uncertainty(stack.astype(np.uint16) * 257, factor=2, device="cpu", tile=tile)
+    assert np.allclose(twice, sigma * 257, rtol=0.02)
+    assert wide.dtype == np.uint16
+
+
+def test_uncertainty_is_refused_where_the_model_does_not_know_it() -> None:
+    with pytest.raises(BadOptionError, match="cubic does not know its uncertainty, expected one that does"):
+        interpolate_with_uncertainty(make_stack((4, 16, 16)), factor=2, model="cubic")
 
 
 def test_a_constant_volume_comes_back() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zinterp.errors import ZinterpError
     from zinterp.io import create_volume, open_volume
-    from zinterp.pipeline import interpolate, upsample
+    from zinterp.pipeline import interpolate, interpolate_with_uncertainty, upsample
     from zinterp.volume import VolumeInfo, VoxelSize
 
 __version__ = "0.1.0"
@@ -22,10 +22,20 @@ _HOMES = {
     "VoxelSize": "zinterp.volume",
     "create_volume": "zinterp.io",
     "interpolate": "zinterp.pipeline",
+    "interpolate_with_uncertainty": "zinterp.pipeline",
     "open_volume": "zinterp.io",
     "upsample": "zinterp.pipeline",
 }
-__all__ = ["VolumeInfo", "VoxelSize", "ZinterpError", "create_volume", "interpolate", "open_volume", "upsample"]
+__all__ = [
+    "VolumeInfo",
+    "VoxelSize",
+    "ZinterpError",
+    "create_volume",
+    "interpolate",
+    "interpolate_with_uncertainty",
+    "open_volume",
+    "upsample",
+]
 
 
 def __getattr__(name: str) -> Any:  # whatever the name stands for

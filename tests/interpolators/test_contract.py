@@ -6,6 +6,7 @@ import pytest
 from tests.conftest import make_stack
 from zinterp import interpolate
 from zinterp.interpolators import CLASSICAL, Interpolator, create_interpolator
+from zinterp.interpolators.base import Uncertain
 from zinterp.interpolators.weights import shipped_weights
 
 MODELS = [*CLASSICAL, *shipped_weights()]
@@ -78,6 +79,21 @@ def test_a_plane_does_not_depend_on_what_else_is_asked_for(interpolator: Interpo
     together = interpolator(planes[:1], TIMES)
     for k, t in enumerate(TIMES):
         assert np.array_equal(interpolator(planes[:1], np.array([t]))[:, 0], together[:, k])
+
+
+def test_uncertainty_comes_with_the_same_planes(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    assert isinstance(interpolator, Uncertain) != (interpolator.identity in CLASSICAL)
+    if not isinstance(interpolator, Uncertain):
+        return
+    made, sigma = interpolator.uncertainty(planes, TIMES)
+    assert np.array_equal(made, interpolator(planes, TIMES))
+    assert sigma.shape == made.shape
+    assert sigma.dtype == np.float32
+    assert np.isfinite(sigma).all()
+    assert (sigma > 0).all()
+    _, half = interpolator.uncertainty(planes * np.float32(0.5), TIMES)
+    assert np.allclose(half, sigma / 2, rtol=1e-2, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -29,9 +29,7 @@ SMALL = MirrorUNetSize((4, 8))
 def weights(tmp_path: Path) -> Path:
     """A small network's weights, not trained."""
     path = tmp_path / "small.safetensors"
-    save_network(
-        path, MirrorUNet(SMALL), architecture="mirror-unet", sizes={"channels": [4, 8]}, about={"data": "none"}
-    )
+    save_network(path, MirrorUNet(SMALL), {"data": "none"})
     return path
 
 
@@ -50,10 +48,15 @@ def test_the_shipped_weights_are_what_the_index_says() -> None:
         assert weights.about["scores"]
 
 
+def test_weights_can_be_read_by_all_who_may_read_new_files(weights: Path, tmp_path: Path) -> None:
+    (tmp_path / "new").touch()
+    assert weights.stat().st_mode == (tmp_path / "new").stat().st_mode
+
+
 def test_saving_and_loading_gives_the_same_network(weights: Path) -> None:
     torch.manual_seed(0)
     network = MirrorUNet(SMALL)
-    save_network(weights, network, architecture="mirror-unet", sizes={"channels": (4, 8)}, about={})
+    save_network(weights, network, {})
     loaded = load_network(weights)
     for a, b in zip(network.state_dict().values(), loaded.state_dict().values(), strict=True):
         assert torch.allclose(a, b, rtol=1e-3, atol=1e-6)  # stored as float16
@@ -65,7 +68,9 @@ def test_a_path_is_a_model(weights: Path) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(BadOptionError, match=r"expected one of mirror-unet.*, cubic, linear or a \.safetensors file"):
+    with pytest.raises(
+        BadOptionError, match=r"expected one of fast, mirror-unet, cubic, linear or a \.safetensors file"
+    ):
         create_interpolator("rife")
 
 

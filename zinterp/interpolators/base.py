@@ -1,7 +1,7 @@
 """What every way to make planes between planes has in common."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,3 +47,11 @@ class Interpolator(Protocol):
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
+
+
+@runtime_checkable
+class Uncertain(Protocol):
+    """An interpolator that knows how far off its planes may be."""
+
+    def uncertainty(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes]:
+        """As the call, and the standard deviations of the planes' errors, of the same shape and in the same unit."""

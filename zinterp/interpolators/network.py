@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from zinterp.errors import BadOptionError
 from zinterp.interpolators.base import Needs, Planes
+from zinterp.models.layers import Prediction
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BYTES_PER_PIXEL = {torch.float32: 900, torch.bfloat16: 600, torch.float16: 600}  # measured peak of a call, rounded up
+BYTES_PER_PIXEL = {torch.float32: 1000, torch.bfloat16: 700, torch.float16: 700}  # measured peak of a call, rounded up
 GPU_BATCH = 4
-OVERLAP = 128  # beyond the margin of 48 that this gives, a tile's border changes nothing by a grey level of 255
+OVERLAP = 160  # beyond the margin of 64 that this gives, a tile's border changes nothing by a grey level of 255
 
 
 class NetworkInterpolator:
@@ -21,7 +22,7 @@ class NetworkInterpolator:
     Parameters
     ----------
     network : nn.Module
-        ``(planes (N, 2 * context, H, W), times (N, K)) -> (N, K, H, W)``, with ``context`` and ``multiple_of``.
+        ``(planes (N, 2 * context, H, W), times (N, K)) -> Prediction``, with ``context`` and ``multiple_of``.
     identity : str
         Name and hash of the weights.
     device : str
@@ -44,20 +45,36 @@ class NetworkInterpolator:
         batch = GPU_BATCH if self.device.type == "cuda" else 1
         self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL[self.dtype], batch)
 
-    @torch.inference_mode()
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
+        return to_numpy(self.run(planes, times).planes)
+
+    def uncertainty(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes]:
+        """Planes (N, 2 * context, Y, X) and times (K,) -> planes and standard deviations, each (N, K, Y, X)."""
+        made = self.run(planes, times)
+        if made.sigma is None:
+            raise BadOptionError(f"the network {self.identity} does not predict its uncertainty: use fast")
+        return to_numpy(made.planes), to_numpy(made.sigma)
+
+    @torch.inference_mode()
+    def run(self, planes: Planes, times: NDArray[np.float32]) -> Prediction:
+        """Run the network, its result still on the device."""
         frames = torch.from_numpy(np.ascontiguousarray(planes)).to(self.device)
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
         try:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                result = self.network(frames, t)
+                made: Prediction = self.network(frames, t)
         except torch.OutOfMemoryError as error:
             size = "x".join(map(str, planes.shape[2:]))
             raise BadOptionError(
                 f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
             ) from error
-        return np.asarray(result.float().cpu().numpy())
+        return made
+
+
+def to_numpy(tensor: torch.Tensor) -> Planes:
+    """A float32 array of a tensor on any device."""
+    return np.asarray(tensor.float().cpu().numpy())
 
 
 def choose_device(name: str) -> torch.device:

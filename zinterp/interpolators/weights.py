@@ -5,12 +5,12 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zinterp.errors import BadOptionError, BadWeightsError
+from zinterp.errors import BadOptionError, BadWeightsError, OutputError
 from zinterp.models import ARCHITECTURES
 
 if TYPE_CHECKING:
@@ -146,9 +146,7 @@ def load_network(path: Path) -> "nn.Module":
     return network
 
 
-def save_network(
-    path: Path, network: "nn.Module", *, architecture: str, sizes: Mapping[str, object], about: Mapping[str, str]
-) -> None:
+def save_network(path: Path, network: Any, about: Mapping[str, str]) -> None:
     """Write the weights of a network, float16, to a temporary name and rename it.
 
     Parameters
@@ -156,17 +154,24 @@ def save_network(
     path : Path
         The ``.safetensors`` file.
     network : nn.Module
-    architecture : str
-        A name of ``zinterp.models.ARCHITECTURES``.
-    sizes : mapping
-        What builds a network of the same sizes, as JSON can hold it.
+        Its ``architecture``, a name of ``zinterp.models.ARCHITECTURES``, and its ``size``, a dataclass, are kept in the
+        file, so that it can be built again.
     about : mapping of str to str
         Data, recipe: anything a reader should know.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().half().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {**about, "architecture": architecture, "sizes": json.dumps(sizes)}
+    metadata = {**about, "architecture": network.architecture, "sizes": json.dumps(asdict(network.size))}
     temporary = path.with_name(path.name + ".partial")
-    save_file(tensors, temporary, metadata=metadata)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(save(tensors, metadata=metadata))  # save_file gives the file to its owner alone
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path} ({error}): free some space, or choose another place") from error

@@ -19,3 +19,9 @@ def build_mirror_unet(sizes: Sizes) -> "nn.Module":
 ARCHITECTURES: dict[str, Callable[[Sizes], "nn.Module"]] = {
     "mirror-unet": build_mirror_unet,
 }
+
+NETWORKS: dict[str, tuple[str, Sizes]] = {
+    "fast": ("mirror-unet", {"channels": (16, 36, 64, 128, 128)}),
+    "mirror-unet": ("mirror-unet", {}),
+}
+"""What can be trained from random weights, by name: an architecture and its sizes. The first is the default."""

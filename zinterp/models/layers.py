@@ -1,8 +1,20 @@
 """Blocks that more than one network is built from. Tensors are (N, C, H, W)."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class Prediction(NamedTuple):
+    """What every network returns: planes and standard deviations of their errors, each (N, K, H, W), float32.
+
+    ``sigma`` is in the unit of the planes, and None for networks that do not predict it.
+    """
+
+    planes: Tensor
+    sigma: Tensor | None
 
 
 class MirrorConv2d(nn.Module):
@@ -75,3 +87,32 @@ def local_mean(x: Tensor, window: int) -> Tensor:
 def local_rms(x: Tensor, window: int) -> Tensor:
     """Root of the local mean of the squares of all channels, (N, C, H, W) -> (N, 1, H, W); see ``local_mean``."""
     return local_mean(x.square().mean(dim=1, keepdim=True), window).sqrt()
+
+
+def wide_mean(x: Tensor, window: int) -> Tensor:
+    """Smooth mean of x over about thirteen windows, shape kept; see ``local_mean``."""
+    blocks = F.avg_pool2d(x, window)
+    for _ in range(2):
+        blocks = F.avg_pool2d(blocks, 7, stride=1, padding=3, count_include_pad=False)
+    return F.interpolate(blocks, scale_factor=window, mode="bilinear", align_corners=False)
+
+
+def warp(x: Tensor, flow: Tensor) -> Tensor:
+    """Sample x at each pixel plus its flow (backward warping), linearly, the border repeated.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, C, H, W)
+    flow : Tensor, shape (N, 2, H, W), float32
+        Channel 0 is x, channel 1 is y, in pixels.
+
+    Returns
+    -------
+    Tensor, shape and dtype of x
+        The arithmetic is float32.
+    """
+    _, _, height, width = x.shape
+    rows = torch.arange(height, device=x.device, dtype=torch.float32)[:, None] + flow[:, 1]
+    columns = torch.arange(width, device=x.device, dtype=torch.float32) + flow[:, 0]
+    grid = torch.stack(((2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1), dim=-1)  # (N, H, W, 2), in [-1, 1]
+    return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False).to(x.dtype)

@@ -4,6 +4,7 @@ ZinterpError
 ├── BadVolumeError (ValueError)     an input that cannot be upsampled as it is
 ├── BadOptionError (ValueError)     an argument out of its range
 ├── BadWeightsError (ValueError)    a weights file that cannot be trusted or used
+├── TrainingError (RuntimeError)    a training that came to nothing better than it started from
 ├── OutputExistsError (FileExistsError)  an output that would be overwritten
 ├── OutputError (OSError)           an output that cannot be written
 └── InputError (OSError)            an input that cannot be read
@@ -26,6 +27,10 @@ class BadOptionError(ZinterpError, ValueError):
 
 class BadWeightsError(ZinterpError, ValueError):
     """A weights file is unknown, damaged, or not for this network."""
+
+
+class TrainingError(ZinterpError, RuntimeError):
+    """A training came to nothing better than what it started from."""
 
 
 class InputError(ZinterpError, OSError):

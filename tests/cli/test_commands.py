@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -105,7 +106,7 @@ def test_info_says_what_a_stack_is_and_what_a_job_costs(run: Run, tmp_path: Path
 def test_models_lists_and_verifies(run: Run) -> None:
     result = run("models")
     assert result.returncode == 0, result.stderr
-    assert "mirror-unet (default)" in result.stdout
+    assert "fast (default)" in result.stdout
     assert "verified" in result.stdout
     assert "cubic" in result.stdout
     assert json.loads(run("models", "--json").stdout)["mirror-unet"]["parameters"] > 10**6
@@ -119,7 +120,7 @@ def test_models_lists_and_verifies(run: Run) -> None:
         (["upsample", "a.tif", "-f", "-2"], 1, "the factor is -2"),
         (["upsample", "a.tif", "-f", "2.5"], 2, "'2.5' is not a valid integer"),
         (["upsample", "a.tif", "--depths", "0.5,x"], 2, "'x' is not a number"),
-        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of mirror-unet"),
+        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of fast, mirror-unet"),
         (["upsample", "none.tif", "-f", "2"], 1, "none.tif does not exist"),
         (["upsample", "text.tif", "-f", "2"], 1, "cannot be read as TIFF"),
         (["upsample", "one.tif", "-f", "2"], 1, "the stack has 1 plane, expected at least 2"),
@@ -138,7 +139,8 @@ def test_models_lists_and_verifies(run: Run) -> None:
         (["demo", "-o", "a.tif/x"], 1, "cannot make the folder"),
         (["train", "a.tif", "--out", "w.safetensors"], 1, "got both or neither of steps and minutes"),
         (["train", "a.tif", "--out", "w.safetensors", "--gaps", "4"], 2, "expected LEAST-MOST"),
-        (["train", "a.tif", "--out", "a.tif", "--steps", "1"], 1, "a.tif exists already"),
+        (["train", "a.tif", "--out", "w.safetensors", "--steps", "1", "--network", "fast"], 1, "give --init none"),
+        (["train", "a.tif", "--out", "a.tif", "--steps", "1"], 1, "a name that ends in .safetensors"),
     ],
 )
 def test_bad_usage_costs_one_line_and_leaves_nothing(
@@ -214,15 +216,31 @@ def test_a_signal_stops_cleanly_and_resume_gives_the_same_bytes(
 
 def test_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
     write_imagej(tmp_path / "a.tif", make_stack((20, 64, 64)))
-    arguments = ["train", "a.tif", "--out", "w.safetensors", "--steps", "3", "--batch", "2", "--crop", "32"]
-    result = run(*arguments, "--axes", "z", "--held-out", "0.3", "--learning-rate", "0.001", "--seed", "4")
+    arguments = ["train", "a.tif", "--out", "w.safetensors", "--batch", "2", "--crop", "32", "--held-out", "0.3"]
+    scratch = ["--init", "none", "--network", "fast", "--steps", "3", "--learning-rate", "0.001", "--seed", "4"]
+    result = run(*arguments, *scratch)
     assert result.returncode == 0, result.stderr
-    assert "w.safetensors  held-out gain" in result.stdout
+    assert "planes are hidden along z, gaps of 2 to 4, starting from random weights" in result.stderr
+    assert "w.safetensors  held-out gain over the better of linear and cubic: " in result.stdout
+    assert "before" not in result.stdout
     assert "step 3" in result.stderr
-    tuned = run(*arguments[:2], "--out", "t.safetensors", "--steps", "1", "--crop", "32", "--init", "w.safetensors")
-    assert tuned.returncode == 0, tuned.stderr
-    upsampled = run("upsample", "a.tif", "-f", "2", "--model", "t.safetensors")
+    upsampled = run("upsample", "a.tif", "-f", "2", "--model", "w.safetensors")
     assert upsampled.returncode == 0, upsampled.stderr
+
+
+def test_training_goes_on_from_the_shipped_weights_and_says_when_it_did_not_help(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack((20, 64, 64)))
+    arguments = ["train", "a.tif", "--out", "w.safetensors", "--steps", "2", "--crop", "32"]
+    result = run(*arguments, "--learning-rate", "0.5")
+    assert result.returncode == 1
+    assert "starting from fast" in result.stderr
+    assert re.search(
+        r"did not help.*is not written \(held-out gain .* dB, .* dB before\): go on with fast", result.stderr
+    )
+    assert not list(tmp_path.glob("w*"))
+    kept = run(*arguments, "--held-out", "0")
+    assert kept.returncode == 0, kept.stderr
+    assert kept.stdout.endswith("not known\n")
 
 
 def test_text_for_a_terminal_cannot_steer_it() -> None:

@@ -1,21 +1,24 @@
 """Training crops."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from tests.conftest import make_stack, write_imagej
 from zinterp.errors import BadVolumeError, InputError
-from zinterp.training.data import Augmentation, CropSampler, read_training_volumes
+from zinterp.training.data import Augmentation, CropSampler, axes_of, read_training_volumes
 
 NEVER = Augmentation(
     wide_gap=0,
     smooth_copy=0,
     zoom=0,
     noise=0,
-    correlated_noise=0,
+    shared_noise=0,
+    blurred_noise=0,
     brightness=0,
     misaligned=0,
     stripes=0,
@@ -64,19 +67,65 @@ def test_the_same_seed_gives_the_same_crops() -> None:
 @pytest.mark.parametrize("what", [name for name in NEVER.__dataclass_fields__ if getattr(NEVER, name) == 0])
 def test_each_variation_is_used(what: str) -> None:
     volume = make_stack((40, 80, 80), "float32").astype(np.float16)
-    only = replace(NEVER, **{what: 1.0}, **({"noise": 1.0} if what == "correlated_noise" else {}))
-    base = replace(NEVER, **({"noise": 1.0} if what == "correlated_noise" else {}))
+    noisy = {"noise": 1.0} if what in ("shared_noise", "blurred_noise") else {}
+    only, base = replace(NEVER, **{what: 1.0}, **noisy), replace(NEVER, **noisy)
     varied = CropSampler([volume], size=32, augmentation=only, seed=2).batch(16)
     plain = CropSampler([volume], size=32, augmentation=base, seed=2).batch(16)
     assert not np.array_equal(varied.planes, plain.planes)
     assert varied.planes.isfinite().all()
 
 
-def test_grain_and_brightness_are_in_the_inputs_only() -> None:
+def test_brightness_differs_in_the_inputs_only() -> None:
     flat = np.full((40, 64, 64), 0.5, np.float16)
-    batch = CropSampler([flat], size=32, augmentation=replace(NEVER, noise=1, brightness=1), seed=0).batch(8)
+    batch = CropSampler([flat], size=32, augmentation=replace(NEVER, brightness=1), seed=0).batch(8)
     assert float(batch.planes.std()) > 0.01
     assert float(batch.targets.std()) == 0
+
+
+def test_planes_have_grain_of_their_own_or_share_it() -> None:
+    flat = np.full((40, 64, 64), 0.5, np.float16)
+
+    def correlations(shared: float) -> list[float]:
+        aug = replace(NEVER, noise=1, shared_noise=shared)
+        batch = CropSampler([flat], gaps=(2, 2), size=32, augmentation=aug, seed=0).batch(16)
+        pairs = zip(batch.planes, batch.targets, strict=True)
+        return [float(np.corrcoef(a[1].ravel(), b[0].ravel())[0, 1]) for a, b in pairs]
+
+    assert max(map(abs, correlations(0))) < 0.12
+    assert min(correlations(1)) > -0.12
+    assert max(correlations(1)) > 0.5
+
+
+def test_the_last_plane_of_a_volume_is_repeated() -> None:
+    for context in (2, 3):
+        batch = CropSampler([ramp(9)], axes=(0,), gaps=(8, 8), size=32, context=context, seed=1).batch(2)
+        assert batch.planes.shape == (2, 2 * context, 32, 32)
+        depth = batch.planes.mean(dim=(2, 3)) * 8
+        assert depth.round().tolist() == [[0] * context + [8] * context] * 2
+        batch = CropSampler([ramp(90)], axes=(0,), gaps=(2, 2), size=32, context=context, seed=1).batch(9)
+        steps = (batch.planes.mean(dim=(2, 3)) * 89).diff(dim=1).round()
+        assert set(steps.flatten().tolist()) <= {0, 2}
+        assert (steps[:, context - 1] == 2).all()
+    repeated = replace(NEVER, end_of_stack=1, noise=1, brightness=1)
+    for context in (2, 3):
+        sampler = CropSampler([ramp(90)], axes=(0,), size=32, context=context, augmentation=repeated, seed=1)
+        ends = [[bool((a == b).all()) for a, b in pairwise(p)] for p in sampler.batch(40).planes]
+        assert all(end[0] or end[-1] for end in ends)
+        assert not any(end[context - 1] for end in ends)  # the gap itself
+        assert len({tuple(end) for end in ends}) >= 2 * (context - 1)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "resolution", "depth", "axes"),
+    [(0.01, 100, 32, (0, 1, 2)), (0.01, 100, 31, (0,)), (0.05, 100, 32, (0,)), (None, None, 32, (0,))],
+)
+def test_axes_go_by_voxel_size_and_depth(
+    tmp_path: Path, spacing: float | None, resolution: float | None, depth: int, axes: tuple[int, ...]
+) -> None:
+    metadata = {"axes": "ZYX"} | ({"spacing": spacing, "unit": "um"} if spacing else {})
+    pixels = {"resolution": (resolution, resolution)} if resolution else {}
+    tifffile.imwrite(tmp_path / "a.tif", make_stack((depth, 16, 16), "uint8"), imagej=True, metadata=metadata, **pixels)
+    assert axes_of([tmp_path / "a.tif"]) == axes
 
 
 def test_crops_smaller_than_asked_for_are_enlarged() -> None:

@@ -1,5 +1,6 @@
 """The training loop."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from zinterp.errors import BadOptionError, BadVolumeError, BadWeightsError, OutputError
+from zinterp.errors import BadOptionError, BadWeightsError, OutputError, OutputExistsError, TrainingError
 from zinterp.interpolators import create_interpolator
+from zinterp.interpolators.weights import sha256_of
+from zinterp.models.layers import Prediction
 from zinterp.phantom import Phantom
-from zinterp.training.losses import log_mse
-from zinterp.training.train import Progress, TrainingOptions, learning_rate_factor, split, train
+from zinterp.training.checkpoint import Checkpoint
+from zinterp.training.held_out import HeldOut, gain, split
+from zinterp.training.losses import likelihood, log_mse
+from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, learning_rate_factor, train
 
-SMALL = {"sizes": {"channels": [8, 16]}, "batch": 4, "crop": 32}
+SMALL = {"sizes": {"channels": [8, 16, 16]}, "batch": 4, "crop": 32}
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +32,7 @@ def volume() -> np.ndarray:
 def test_training_learns_and_writes_weights_that_work(volume: np.ndarray, tmp_path: Path) -> None:
     out = tmp_path / "small.safetensors"
     seen: list[Progress] = []
-    gain = train(
+    outcome = train(
         [volume],
         out,
         TrainingOptions(steps=150, learning_rate=4e-3, **SMALL),
@@ -35,38 +40,53 @@ def test_training_learns_and_writes_weights_that_work(volume: np.ndarray, tmp_pa
         report_every=50,
         data="a phantom",
     )
-    assert gain is not None
-    assert gain > 0.05
+    assert outcome.before is None
+    assert outcome.kept
+    assert outcome.after is not None
+    assert outcome.after > 0.05
     assert seen[-1].done == 1
-    assert seen[-1].held_out_gain_db == gain
-    assert [p.step for p in seen[:-1]] == [50, 100, 150]
+    assert {50, 100, 150} <= {p.step for p in seen}
+    scores = {p.held_out_gain_db for p in seen if p.held_out_gain_db is not None}
+    assert outcome.after in scores
+    assert len(scores) > 10
+    assert all(p.loss_db is None or p.loss_db < -10 for p in seen)
     assert [p.name for p in tmp_path.iterdir()] == ["small.safetensors"]
     with safe_open(out, framework="pt") as file:
         assert file.metadata()["data"] == "a phantom"
         assert file.metadata()["steps"] == "150"
-    planes = volume[None, :4].astype(np.float32)
+    planes = volume[None, :6].astype(np.float32)
     assert create_interpolator(str(out), device="cpu")(planes, np.float32([0.5])).shape == (1, 1, 64, 64)
 
 
-def test_an_interrupted_training_goes_on_from_its_checkpoint(volume: np.ndarray, tmp_path: Path) -> None:
-    options = TrainingOptions(steps=30, **SMALL)
-    straight, resumed = tmp_path / "straight.safetensors", tmp_path / "resumed.safetensors"
-    train([volume], straight, options)
+def test_an_interrupted_training_goes_on_as_if_it_had_not_been(volume: np.ndarray, tmp_path: Path) -> None:
+    first, straight, resumed = (tmp_path / f"{name}.safetensors" for name in ("first", "straight", "resumed"))
+    options = TrainingOptions(steps=20, learning_rate=2e-3, **SMALL)
+    train([volume], first, options)
+    expected = train([volume], straight, options, init=first)
 
     def stop(progress: Progress) -> None:
-        if progress.step == 20:
+        if progress.step == 12:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train([volume], resumed, options, report=stop, report_every=20, score_every=10)
+        train([volume], resumed, options, init=first, report=stop)
     assert not resumed.exists()
+    with pytest.raises(OutputExistsError, match=r"give --resume to go on with it, or --overwrite"):
+        train([volume], resumed, options, init=first)
     steps: list[int] = []
-    train(
-        [volume], resumed, options, resume=True, report=lambda p: steps.append(p.step), report_every=1, score_every=10
-    )
-    assert steps[0] == 21
+    outcome = train([volume], resumed, options, init=first, resume=True, report=lambda p: steps.append(p.step))
+    assert steps[0] == 13
+    assert outcome == expected
+    assert outcome.kept
     for name, tensor in load_file(straight).items():
-        assert torch.allclose(tensor, load_file(resumed)[name], rtol=0.02, atol=1e-3), name
+        assert torch.equal(tensor, load_file(resumed)[name]), name
+    with pytest.raises(OutputExistsError, match="exists already"):
+        train([volume], resumed, options)
+    other = [volume, volume]
+    with pytest.raises(KeyboardInterrupt):
+        train([volume], resumed, options, report=stop, overwrite=True)
+    with pytest.raises(BadWeightsError, match="this training is"):
+        train(other, resumed, options, resume=True)
 
 
 def test_a_training_is_saved_by_time_too(volume: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +102,9 @@ def test_a_training_is_saved_by_time_too(volume: np.ndarray, tmp_path: Path, mon
     (tmp_path / "a.safetensors.checkpoint").write_bytes(b"cut short")
     with pytest.raises(BadWeightsError, match="is damaged"):
         train([volume], out, TrainingOptions(steps=5, **SMALL), resume=True)
+    torch.save({}, tmp_path / "a.safetensors.checkpoint")
+    with pytest.raises(BadWeightsError, match="is of None"):
+        train([volume], out, TrainingOptions(steps=5, **SMALL), resume=True)
 
 
 def test_what_could_not_be_written_at_the_end_is_refused_at_the_start(volume: np.ndarray, tmp_path: Path) -> None:
@@ -95,9 +118,17 @@ def test_what_could_not_be_written_at_the_end_is_refused_at_the_start(volume: np
 def test_a_training_that_fails_numerically_stops(volume: np.ndarray, tmp_path: Path) -> None:
     broken = volume.copy()
     broken[:] = np.nan
-    with pytest.raises(BadVolumeError, match="the loss is nan at step 0"):
+    with pytest.raises(TrainingError, match="the loss is nan at step 0"):
         train([broken], tmp_path / "a.safetensors", TrainingOptions(steps=5, **SMALL))
     assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
+    volume: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zinterp.training.train.log_mse", lambda made, _: (made.sum() * 0).sqrt())
+    with pytest.raises(TrainingError, match="the gradient is nan at step 0"):
+        train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=5, **SMALL))
 
 
 def test_a_full_disk_is_reported(volume: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,17 +137,62 @@ def test_a_full_disk_is_reported(volume: np.ndarray, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OutputError, match="then --resume"):
-        train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=5, **SMALL), score_every=2)
+        train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=5, **SMALL))
 
 
-def test_training_starts_from_given_weights(volume: np.ndarray, tmp_path: Path) -> None:
-    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
-    train([volume], first, TrainingOptions(steps=150, learning_rate=4e-3, **SMALL))
-    gain = train([volume], second, TrainingOptions(steps=1, learning_rate=1e-9, **SMALL), init=first)
-    assert gain is not None
-    assert gain > 0.05
+def test_training_starts_from_given_weights_and_keeps_only_what_is_better(volume: np.ndarray, tmp_path: Path) -> None:
+    first, second, third = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "third"))
+    begun = train([volume], first, TrainingOptions(steps=60, learning_rate=4e-3, **SMALL))
+    better = train([volume], second, TrainingOptions(steps=60, learning_rate=2e-3, **SMALL), init=first)
+    assert better.before == pytest.approx(begun.after, abs=1e-3)  # stored as float16
+    assert better.kept
+    assert better.after is not None
+    assert better.before is not None
+    assert better.after > better.before
     with safe_open(second, framework="pt") as file:
-        assert file.metadata()["init"] == str(first)
+        assert file.metadata()["init"] == f"first.safetensors {sha256_of(first)[:12]}"
+    seen: list[Progress] = []
+    worse = train(
+        [volume], third, TrainingOptions(steps=20, learning_rate=0.5, **SMALL), init=second, report=seen.append
+    )
+    assert not worse.kept
+    assert worse.after is not None
+    assert worse.before is not None
+    assert worse.after <= worse.before
+    assert (seen[0].step, seen[0].held_out_gain_db) == (0, worse.before)
+    assert not list(tmp_path.glob("third*"))
+
+
+def test_the_best_is_chosen_by_other_crops_than_it_is_judged_by(volume: np.ndarray) -> None:
+    held_out = HeldOut.draw([volume], gaps=(2, 4), size=32, context=2)
+    seen = [{p.numpy().tobytes() for b in part for p in b.planes} for part in (held_out.choosing, held_out.judging)]
+    assert len(seen[0]) > 40
+    assert not seen[0] & seen[1]
+    networks = [torch.nn.Linear(1, 1) for _ in range(3)]
+    state = Checkpoint(Path("a"), "", *networks, torch.optim.SGD(networks[0].parameters()))
+
+    class Scores:
+        def __init__(self, choice: float, judgement: float) -> None:
+            self.values = choice, judgement
+
+        def choose(self, *_: object) -> float:
+            return self.values[0]
+
+        def judge(self, *_: object) -> float:
+            return self.values[1]
+
+    for scores in ((1.0, 0.5), (2.0, 0.4), (1.5, 9.0)):
+        state.score(Scores(*scores), None)  # type: ignore[arg-type]
+    assert (state.best_choice, state.after, state.latest) == (2.0, 0.4, 9.0)
+
+
+def test_without_held_out_planes_the_last_weights_are_kept(volume: np.ndarray, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    options = TrainingOptions(steps=3, held_out=0, **SMALL)
+    train([volume], first, options)
+    outcome = train([volume], second, options, init=first)
+    assert (outcome.before, outcome.after, outcome.kept) == (None, None, True)
+    assert first.read_bytes() != second.read_bytes()
 
 
 def test_a_checkpoint_of_another_training_is_refused(volume: np.ndarray, tmp_path: Path) -> None:
@@ -129,7 +205,7 @@ def test_a_checkpoint_of_another_training_is_refused(volume: np.ndarray, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train([volume], out, TrainingOptions(steps=5, **SMALL), report=stop, report_every=1, score_every=2)
+        train([volume], out, TrainingOptions(steps=5, **SMALL), report=stop, report_every=1)
     with pytest.raises(BadWeightsError, match="the checkpoint"):
         train([volume], out, TrainingOptions(steps=6, **SMALL), resume=True)
 
@@ -140,6 +216,11 @@ def test_the_time_limit_ends_training(volume: np.ndarray, tmp_path: Path) -> Non
     assert 1 <= seen[-1].elapsed_s < 20
 
 
+def test_crops_that_do_not_suit_the_network_are_refused(volume: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(BadOptionError, match="the crops are 40 pixels, expected a multiple of 16"):
+        train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=5, crop=40))
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -147,7 +228,9 @@ def test_the_time_limit_ends_training(volume: np.ndarray, tmp_path: Path) -> Non
         {"steps": 5, "minutes": 1},
         {"steps": 0},
         {"minutes": -1},
-        {"steps": 5, "crop": 40},
+        {"steps": 5, "batch": 0},
+        {"steps": 5, "held_out": 1},
+        {"steps": 5, "learning_rate": -1},
         {"steps": 5, "gaps": (1, 4)},
         {"steps": 5, "gaps": (5, 4)},
         {"steps": 5, "architecture": "resnet"},
@@ -159,16 +242,42 @@ def test_impossible_trainings_are_refused(options: dict[str, object]) -> None:
 
 
 def test_held_out_planes_are_not_trained_on(volume: np.ndarray) -> None:
-    training, batches = split([volume, volume[:5]], TrainingOptions(steps=1, held_out=0.2, crop=32))
+    training, trailing = split([volume, volume[:8]], 0.2)
     assert [len(v) for v in training] == [24, 5]
     assert np.array_equal(training[0], volume[:24])
-    assert len(batches) == 8
-    assert split([volume], TrainingOptions(steps=1, held_out=0.0))[1] == []
+    assert [len(v) for v in trailing] == [6, 3]
+    assert np.array_equal(trailing[0], volume[24:])
+    assert split([volume], 0.0) == ([volume], [])
+
+
+def test_a_stack_too_thin_to_hold_planes_out_is_named(volume: np.ndarray, caplog: pytest.LogCaptureFixture) -> None:
+    assert len(split([volume[:5]], 0.2)[0][0]) == 5
+    assert "a stack of 5 planes is too thin" in caplog.text
+
+
+def test_classical_interpolation_gains_nothing_on_held_out_planes(volume: np.ndarray) -> None:
+    class Linear(torch.nn.Module):
+        def forward(self, planes: torch.Tensor, times: torch.Tensor) -> Prediction:
+            t = times[..., None, None]
+            return Prediction(planes[:, None, 2] * (1 - t) + planes[:, None, 3] * t, None)
+
+    held_out = HeldOut.draw([volume], gaps=(2, 4), size=32, context=3)
+    for value in (held_out.choose(Linear(), nullcontext()), held_out.judge(Linear(), nullcontext())):
+        assert value is not None
+        assert -3 < value <= 0
+    assert gain(Linear(), [], nullcontext()) is None
+
+
+def test_stacks_with_thick_planes_are_trained_at_narrow_gaps() -> None:
+    assert TrainingOptions(steps=1, axes=(0,)).chosen_gaps == GAPS_ALONG_Z
+    assert TrainingOptions(steps=1, axes=(0,), gaps=(3, 5)).chosen_gaps == (3, 5)
+    assert TrainingOptions(steps=1).chosen_gaps[1] > GAPS_ALONG_Z[1]
 
 
 def test_learning_rate_warms_up_and_falls() -> None:
     assert learning_rate_factor(0, 0) == pytest.approx(0.005)
-    assert learning_rate_factor(0, 0, steps=100) == pytest.approx(0.1)
+    assert learning_rate_factor(50, 0.05) == pytest.approx(0.5, rel=0.02)  # of a short training
+    assert learning_rate_factor(50, 0.1) > 0.95
     assert learning_rate_factor(500, 0) == 1
     assert learning_rate_factor(500, 1) == pytest.approx(0.01)
 
@@ -183,3 +292,19 @@ def test_log_mse_counts_every_crops_decibels_alike() -> None:
     assert prediction.grad is not None
     relative = (prediction.grad * prediction.detach()).sum(dim=(1, 2, 3))
     assert float(relative[0] / relative[1]) == pytest.approx(1, rel=0.02)
+
+
+def test_the_likelihood_is_best_at_the_deviation_that_the_errors_have() -> None:
+    errors = 0.3 * torch.randn(1, 1, 100, 100, generator=torch.Generator().manual_seed(0))
+    values = [float(likelihood(errors, torch.full_like(errors, s))) for s in (0.2, 0.3, 0.4)]
+    assert values[1] == min(values)
+
+
+def test_an_error_out_of_all_expectation_does_not_drown_the_others() -> None:
+    sigma = torch.full((1, 1, 2, 2), 1e-5, requires_grad=True)
+    errors = torch.tensor([[[[1e-5, 1e-5], [1e-5, 0.5]]]])
+    likelihood(errors, sigma).backward()
+    assert sigma.grad is not None
+    expected, surprising = sigma.grad[0, 0, 0, 0], sigma.grad[0, 0, 1, 1]
+    assert abs(float(expected)) < abs(float(surprising)) < 1e-5 * 12 / 4 * 1e10
+    assert abs(float(surprising * sigma[0, 0, 1, 1].detach())) <= 10 / 4 + 1e-3

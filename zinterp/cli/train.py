@@ -7,6 +7,7 @@ import click
 
 from zinterp.cli.options import Gaps, given, log_options
 from zinterp.cli.progress import logger, show_progress
+from zinterp.models import NETWORKS
 
 
 @click.command("train")
@@ -16,32 +17,45 @@ from zinterp.cli.progress import logger, show_progress
 )
 @click.option("--steps", type=click.IntRange(min=1), help="How long: so many steps.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long: so many minutes.")
-@click.option("--init", metavar="NAME|FILE", help="Weights to start from, by name or path.  [default: random ones]")
+@click.option(
+    "--init", metavar="NAME|FILE|none", help="Weights to start from; none are random ones.  [default: the shipped ones]"
+)
+@click.option(
+    "--network",
+    type=click.Choice(list(NETWORKS)),
+    help="What to train from random weights.  [default: that of the weights to start from; without any, fast]",
+)
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, help="Of weights and crops.  [default: 0]")
 @click.option(
     "--axes",
-    type=click.Choice(["zyx", "z"]),
-    default="zyx",
+    type=click.Choice(["auto", "zyx", "z"]),
+    default="auto",
     show_default=True,
-    help="Along which axes planes are hidden: zyx where voxels are cubes, z where they are not.",
+    help="Along which axes planes are hidden: zyx where voxels are cubes, z where they are not. auto goes by the voxel "
+    "sizes of the stacks, z if one is not known.",
 )
-@click.option("--gaps", type=Gaps(), help="Planes from one that is seen to the next.  [default: 2-8]")
+@click.option("--gaps", type=Gaps(), help="Planes from one that is seen to the next.  [default: 2-9, along z only 2-4]")
 @click.option(
     "--held-out", type=click.FloatRange(0, 0.5), help="Part of the planes, the last ones, to score.  [default: 0.2]"
 )
-@click.option("--batch", type=click.IntRange(min=1), help="Crops a step.  [default: 16]")
+@click.option("--batch", type=click.IntRange(min=1), help="Crops a step.  [default: 8]")
 @click.option(
     "--crop", type=click.IntRange(min=32), help="Edge of the crops in pixels, a multiple of 16.  [default: 96]"
 )
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="At its highest.  [default: 0.0015]")
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="At its highest.  [default: 0.0003, from random weights 0.0015]",
+)
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
-@click.option("--overwrite", is_flag=True, help="Replace the output if there is one.")
+@click.option("--overwrite", is_flag=True, help="Replace the output, or begin an interrupted training anew.")
 @log_options
 def command(
     stacks: tuple[Path, ...],
     out: Path,
     init: str | None,
+    network: str | None,
     device: str,
     axes: str,
     resume: bool,
@@ -51,39 +65,74 @@ def command(
     log_file: str | None,
     **options: Any,  # the fields of TrainingOptions that were declared above
 ) -> None:
-    """Train a network on stacks by hiding planes of theirs; a stack named twice is seen twice as often.
+    """Train on stacks of your own by hiding planes of theirs, starting from the shipped weights.
 
-    The held-out gain that is shown is over the better of linear and cubic, on planes that are not trained on.
+    The last part of each stack is held out and scored before, during and after. The gain that is shown is over the
+    better of linear and cubic there. What scored best is kept, and nothing if it is not better than what it started
+    from. A stack named twice is seen twice as often.
 
     \b
     Example:
-      zinterp train isotropic.tif --out mine.safetensors --minutes 60
-      zinterp train stack.tif --axes z --init mirror-unet --out tuned.safetensors --minutes 5
-      zinterp upsample stack.tif --factor 4 --model mine.safetensors
+      zinterp train stack.tif --out tuned.safetensors --minutes 5
+      zinterp upsample stack.tif --factor 4 --model tuned.safetensors
+      zinterp train a.tif b.tif --init none --axes zyx --out mine.safetensors --minutes 120
     """
-    from zinterp.errors import OutputExistsError
-    from zinterp.interpolators.weights import find_weights
-    from zinterp.training.data import read_training_volumes
-    from zinterp.training.train import Progress, TrainingOptions, train
+    from zinterp.errors import BadOptionError, TrainingError
+    from zinterp.interpolators.weights import find_weights, shipped_weights
+    from zinterp.training.data import axes_of, read_training_volumes
+    from zinterp.training.train import Progress, TrainingOptions, check_out, train
 
-    settings = TrainingOptions(axes=tuple("zyx".index(axis) for axis in axes), **given(options))
-    if out.exists() and not overwrite:
-        raise OutputExistsError(f"{out} exists already: give --overwrite to replace it, or another --out")
-    start = find_weights(init)[1] if init else None
+    if network and init != "none":
+        raise BadOptionError(
+            f"got --network {network} and weights to start from, expected one: give --init none as well"
+        )
+    architecture, sizes = NETWORKS[network or next(iter(NETWORKS))]
+    chosen = axes_of(stacks) if axes == "auto" else tuple("zyx".index(axis) for axis in axes)
+    settings = TrainingOptions(architecture, dict(sizes), axes=chosen, **given(options))
+    check_out(out, resume=resume, overwrite=overwrite)
+    start = None if init == "none" else find_weights(init or next(iter(shipped_weights())))
     volumes = read_training_volumes(stacks)
+    logger.info(
+        "planes are hidden along %s, gaps of %d to %d, starting from %s",
+        " and ".join("zyx"[axis] for axis in settings.axes),
+        *settings.chosen_gaps,
+        start[0] if start else "random weights",
+    )
     with show_progress("training", "%") as show:
 
         def report(progress: Progress) -> None:
-            gain = "not scored yet" if progress.held_out_gain_db is None else f"{progress.held_out_gain_db:+.2f} dB"
             logger.info(
-                "step %d, %.0f s, loss %.2f dB, held-out gain %s",
+                "step %d, %.0f s, mean log MSE %s, held-out gain %s",
                 progress.step,
                 progress.elapsed_s,
-                progress.loss_db,
-                gain,
+                decibels(progress.loss_db),
+                decibels(progress.held_out_gain_db),
             )
             show(round(100 * progress.done), 100)
 
         data = ", ".join(dict.fromkeys(path.name for path in stacks))
-        gain = train(volumes, out, settings, init=start, device=device, resume=resume, data=data, report=report)
-    click.echo(f"{out}" if gain is None else f"{out}  held-out gain {gain:+.2f} dB over the better of linear and cubic")
+        outcome = train(
+            volumes,
+            out,
+            settings,
+            init=start[1] if start else None,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            data=data,
+            report=report,
+        )
+    gains = f"held-out gain over the better of linear and cubic: {decibels(outcome.after)}"
+    if outcome.before is not None:
+        gains += f", {decibels(outcome.before)} before"
+    if start and not outcome.kept:
+        raise TrainingError(
+            f"training did not help, so {out} is not written ({gains}): go on with {start[0]}, or give more --minutes, "
+            "more stacks or a lower --learning-rate"
+        )
+    click.echo(f"{out}  {gains}")
+
+
+def decibels(gain: float | None) -> str:
+    """A gain as text."""
+    return "not known" if gain is None else f"{gain:+.2f} dB"

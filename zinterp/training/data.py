@@ -1,4 +1,4 @@
-"""Training crops: four planes and the hidden one between them, from volumes along any axis.
+"""Training crops: planes around a gap and the hidden one in it, from volumes along any axis.
 
 The networks are to work on specimens, microscopes and settings that they have not seen, so a crop is varied in all
 that an acquisition varies: the gap, the pixel size, blur, grain, brightness of single planes, alignment, gamma and
@@ -23,6 +23,7 @@ from zinterp.normalize import Normalizer
 
 Volume = NDArray[np.float16]
 SMALLEST_CROP = 16  # pixels
+CUBE_TOLERANCE = 1.3  # longest edge of a voxel over its shortest, up to which it is taken for a cube
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,24 @@ class Augmentation:
     """How often each variation happens (probabilities) and how strong it is; intensities are parts of the range."""
 
     wide_gap: float = 0.15  # up to twice as wide as the widest gap asked for
-    smooth_copy: float = 0.4  # from a blurred or resampled copy of the volume
-    zoom: float = 0.4  # pixels between 0.5 and 2.5 times smaller
-    noise: float = 0.35
+    smooth_copy: float = 0.33  # from a blurred or resampled copy of the volume
+    zoom: float = 0.35  # pixels between 0.5 and 2.5 times smaller
+    noise: float = 0.3
     noise_sigma: tuple[float, float] = (0.005, 0.12)
-    correlated_noise: float = 0.4  # of the noisy ones
-    brightness: float = 0.15  # planes that differ in gain and offset
-    misaligned: float = 0.15
+    shared_noise: float = 0.5  # of the noisy ones: correlated along z
+    blurred_noise: float = 0.4  # of the noisy ones: correlated in the plane
+    brightness: float = 0.1  # planes that differ in gain and offset
+    misaligned: float = 0.12
     shift: int = 2  # pixels, each plane on its own
     stripes: float = 0.05  # curtaining
     gamma: float = 0.3
     invert: float = 0.3
-    end_of_stack: float = 0.2  # the outer plane repeats the one beside it
+    end_of_stack: float = 0.2  # outer planes repeat the one beside them
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops for one step: planes (N, 4, H, W), times (N, 1) and targets (N, 1, H, W), all float32."""
+    """Crops for one step: planes (N, 2 * context, H, W), times (N, 1) and targets (N, 1, H, W), all float32."""
 
     planes: torch.Tensor
     times: torch.Tensor
@@ -69,6 +71,21 @@ def read_training_volumes(paths: Sequence[Path]) -> list[Volume]:
             raise BadVolumeError(f"{path} has NaN or infinite values, expected finite ones: repair it or leave it out")
         volumes[path] = Normalizer.fit(planes[::8]).normalize(planes).astype(np.float16)
     return [volumes[path] for path in paths]
+
+
+def axes_of(paths: Sequence[Path]) -> tuple[int, ...]:
+    """Axes along which planes can be hidden: all three if every stack is thick and says that its voxels are cubes.
+
+    Else z alone. Thick is twice the smallest crop, since planes that are held out are lost to the other axes.
+    """
+    for path in paths:
+        with open_volume(path) as reader:
+            size, depth = reader.info.voxel_size, reader.info.shape[0]
+        lengths = [length for length in (size.z, size.y, size.x) if length]
+        cubes = len(lengths) == 3 and max(lengths) <= CUBE_TOLERANCE * min(lengths)
+        if not cubes or depth < 2 * SMALLEST_CROP:
+            return (0,)
+    return (0, 1, 2)
 
 
 def smooth_copies(volumes: Sequence[Volume], rng: np.random.Generator) -> list[Volume]:
@@ -103,6 +120,8 @@ class CropSampler:
         Axes along which planes are hidden: (0, 1, 2) for isotropic volumes, (0,) for others.
     size : int
         Height and width of the crops in pixels.
+    context : int
+        Planes that are seen on each side of the gap; where the volume ends its last one is repeated.
     augmentation : Augmentation or None
         None draws crops as they are.
     seed : int
@@ -115,6 +134,7 @@ class CropSampler:
         gaps: tuple[int, int] = (2, 8),
         axes: tuple[int, ...] = (0, 1, 2),
         size: int = 96,
+        context: int = 2,
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
@@ -133,17 +153,18 @@ class CropSampler:
         self.gaps = gaps
         self.axes = axes
         self.size = size
+        self.context = context
         self.plain = list(volumes)
         self.smooth = smooth_copies(volumes, self.rng) if augmentation else []
 
     def batch(self, count: int) -> Batch:
         """Draw ``count`` crops."""
         crops = [self.crop() for _ in range(count)]
-        planes = torch.from_numpy(np.stack([c[0] for c in crops]))  # (N, 5, H, W), the target last
+        planes = torch.from_numpy(np.stack([c[0] for c in crops]))  # (N, 2 * context + 1, H, W), the target last
         return Batch(
-            planes=planes[:, :4].contiguous(),
+            planes=planes[:, :-1].contiguous(),
             times=torch.tensor([[c[1]] for c in crops], dtype=torch.float32),
-            targets=planes[:, 4:].contiguous(),
+            targets=planes[:, -1:].contiguous(),
         )
 
     def batches(self, size: int) -> Generator[tuple[Batch, dict[str, Any]]]:
@@ -163,7 +184,7 @@ class CropSampler:
                 yield drawn
 
     def crop(self) -> tuple[NDArray[np.float32], float]:
-        """Draw planes -1, 0, 1, 2 and the target, shape (5, size, size), and the target's depth t."""
+        """Draw the planes around a gap and the target, (2 * context + 1, size, size), and the target's depth t."""
         rng, aug = self.rng, self.augmentation
         source = self.smooth if aug and rng.random() < aug.smooth_copy else self.plain
         edges = np.array([sum(v.shape) for v in source], dtype=float)
@@ -172,14 +193,17 @@ class CropSampler:
         gap = self.draw_gap(len(volume))
         first = int(rng.integers(0, len(volume) - gap))
         inside = int(rng.integers(1, gap))
-        before = first - gap if first >= gap else first
-        after = first + 2 * gap if first + 2 * gap < len(volume) else first + gap
+        before, after = first // gap, (len(volume) - 1 - first) // gap  # planes that the volume has on either side
         if aug and rng.random() < aug.end_of_stack:
-            before, after = (first, after) if rng.random() < 0.5 else (before, first + gap)
-        planes = self.cut(volume, (before, first, first + gap, after, first + inside))
+            cut = int(rng.integers(1, self.context))  # planes that are left on one side
+            before, after = (min(before, cut - 1), after) if rng.random() < 0.5 else (before, min(after, cut))
+        steps = np.clip(np.arange(1 - self.context, 1 + self.context), -before, after)
+        seen, order = np.unique(first + gap * steps, return_inverse=True)
+        depths = np.append(seen, first + inside)
+        planes = self.cut(volume, depths)
         if aug:
-            planes = vary(planes, aug, rng)
-        return np.ascontiguousarray(planes), inside / gap
+            planes = vary(planes, depths, aug, rng)
+        return planes[np.append(order, -1)], inside / gap
 
     def draw_gap(self, depth: int) -> int:
         """Planes from one acquired plane to the next; at least 2, and one gap must fit the depth."""
@@ -190,15 +214,15 @@ class CropSampler:
         frequency = gaps**-0.5  # narrow gaps are what most users have
         return int(self.rng.choice(gaps, p=frequency / frequency.sum()))
 
-    def cut(self, volume: Volume, depths: Sequence[int]) -> NDArray[np.float32]:
-        """Cut one window out of five planes, zoomed and jittered where the augmentation says so."""
+    def cut(self, volume: Volume, depths: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Cut one window out of the planes at some depths, zoomed and jittered where the augmentation says so."""
         rng, aug = self.rng, self.augmentation
         zoom = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))) if aug and rng.random() < aug.zoom else 1.0
         jitter = aug.shift if aug and rng.random() < aug.misaligned else 0
         _, height, width = volume.shape
         edge = max(SMALLEST_CROP - 2 * jitter, min(round(self.size / zoom), height - 2 * jitter, width - 2 * jitter))
         y, x = (int(rng.integers(jitter, n - edge - jitter + 1)) for n in (height, width))
-        planes = np.empty((5, edge, edge), np.float32)
+        planes = np.empty((len(depths), edge, edge), np.float32)
         for i, z in enumerate(depths):
             dy, dx = rng.integers(-jitter, jitter + 1, 2) if jitter else (0, 0)
             planes[i] = volume[z, y + dy : y + dy + edge, x + dx : x + dx + edge]
@@ -212,35 +236,49 @@ class CropSampler:
         return planes[:, :: -1 if k & 2 else 1, :: -1 if k & 4 else 1]
 
 
-def vary(planes: NDArray[np.float32], aug: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Vary intensities of (5, H, W): gamma and inversion of all, grain and brightness of the four inputs only."""
+def vary(
+    planes: NDArray[np.float32], depths: NDArray[np.integer], aug: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Vary intensities of planes (n, H, W) at some depths; the target, the last, has no stripes or brightness error."""
     if rng.random() < aug.gamma:
         planes = np.clip(planes, 0, None) ** np.float32(np.exp(rng.uniform(-0.5, 0.5)))
     if rng.random() < aug.invert:
         planes = 1 - planes
     planes = np.ascontiguousarray(planes)
-    inputs = planes[:4]
+    inputs = planes[:-1]
+    n, _, width = inputs.shape
     if rng.random() < aug.brightness:
-        gain = 1 + 0.05 * rng.standard_normal((4, 1, 1))
+        gain = 1 + 0.05 * rng.standard_normal((n, 1, 1))
         inputs *= gain.astype(np.float32)
-        inputs += (0.02 * rng.standard_normal((4, 1, 1))).astype(np.float32)
+        inputs += (0.02 * rng.standard_normal((n, 1, 1))).astype(np.float32)
     if rng.random() < aug.stripes:
-        columns = ndimage.gaussian_filter1d(rng.standard_normal((4, 1, inputs.shape[2])), rng.uniform(0.5, 3), axis=2)
+        columns = ndimage.gaussian_filter1d(rng.standard_normal((n, 1, width)), rng.uniform(0.5, 3), axis=2)
         inputs += (rng.uniform(0.02, 0.1) * columns / columns.std()).astype(np.float32)
     if rng.random() < aug.noise:
-        inputs += grain(inputs, aug, rng)
+        planes += grain(planes, depths, aug, rng)
     return planes
 
 
-def grain(inputs: NDArray[np.float32], aug: Augmentation, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise for (4, H, W): white or correlated in the plane and along z, sometimes growing with the signal."""
-    sigma = np.exp(rng.uniform(*np.log(aug.noise_sigma)))
-    noise = rng.standard_normal(inputs.shape, dtype=np.float32)
-    if rng.random() < aug.correlated_noise:
-        along_z = rng.uniform(0, 0.7) if rng.random() < 0.5 else 0
-        in_plane = rng.uniform(0.4, 1.5)
-        noise = ndimage.gaussian_filter(noise, (along_z, in_plane, in_plane))
+def grain(
+    planes: NDArray[np.float32], depths: NDArray[np.integer], aug: Augmentation, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Noise for planes (n, H, W) at some depths: white or correlated in the plane, sometimes growing with the signal.
+
+    Either each plane has its own, or it is correlated along z, as in tomograms: there that of the planes beside the gap
+    tells of that of the hidden one. The hidden plane has noise as the others do, so that what is learnt is how far off
+    an acquired plane would be.
+    """
+    noise = rng.standard_normal(planes.shape, dtype=np.float32)
+    if rng.random() < aug.shared_noise:
+        length, power = np.exp(rng.uniform(np.log(0.5), np.log(4))), rng.uniform(1, 2)
+        apart = np.abs(depths[:, None] - depths[None, :])
+        covariance = np.exp(-((apart / length) ** power)) + 1e-6 * np.eye(len(depths))
+        noise = np.tensordot(np.linalg.cholesky(covariance).astype(np.float32), noise, axes=1)
+    if rng.random() < aug.blurred_noise:
+        sigma = rng.uniform(0.4, 1.5)
+        noise = ndimage.gaussian_filter(noise, (0, sigma, sigma))
         noise /= noise.std() + 1e-6
     if rng.random() < 0.3:
-        noise *= np.sqrt(np.clip(inputs, 0.05, 1.5) * 2)
-    return (np.float32(sigma) * noise).astype(np.float32)
+        noise *= np.sqrt(np.clip(planes, 0.05, 1.5) * 2)
+    strength = np.exp(rng.uniform(*np.log(aug.noise_sigma)))
+    return (np.float32(strength) * noise).astype(np.float32)

@@ -1,14 +1,12 @@
 """The training loop, read from top to bottom."""
 
 import copy
-import logging
 import math
-import os
-import pickle
 import time
+import zlib
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +14,39 @@ import numpy as np
 import torch
 from torch import nn
 
-from zinterp.errors import BadOptionError, BadVolumeError, BadWeightsError, OutputError
-from zinterp.interpolators.network import choose_device
-from zinterp.interpolators.weights import load_network, save_network
+from zinterp.errors import BadOptionError, OutputError, OutputExistsError, TrainingError
+from zinterp.interpolators.network import choose_device, choose_precision
+from zinterp.interpolators.weights import load_network, save_network, sha256_of
 from zinterp.models import ARCHITECTURES
-from zinterp.models.mirror_unet import cubic_minus_linear
+from zinterp.training.checkpoint import CHECKPOINT_SUFFIX, Checkpoint
 from zinterp.training.data import Augmentation, Batch, CropSampler, Volume
-from zinterp.training.losses import log_mse
-from zinterp.volume import partial_path
+from zinterp.training.held_out import HeldOut, split
+from zinterp.training.losses import UNCERTAINTY_WEIGHT, likelihood, log_mse
 
-logger = logging.getLogger(__name__)
-
-CHECKPOINT_SUFFIX = ".checkpoint"
 CHECKPOINT_EVERY_S = 60.0
-CROP_MULTIPLE = 16  # what every network's levels divide
+SCORES = 20  # during a training
+WARM_UP_STEPS, WARM_UP_PART = 200, 0.1
+RATE, FINE_TUNING_RATE = 1.5e-3, 3e-4
+GAPS, GAPS_ALONG_Z = (2, 9), (2, 4)  # a stack with thick planes has too few of them for wide gaps
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Everything that decides the outcome, recorded with the weights."""
+    """Everything that decides the outcome, recorded with the weights.
+
+    ``learning_rate`` None is 0.0015 from random weights and 0.0003 from trained ones; ``gaps`` None is 2 to 9, and 2 to
+    4 where planes are hidden along z only.
+    """
 
     architecture: str = "mirror-unet"
     sizes: dict[str, Any] = field(default_factory=dict)
     steps: int | None = None
     minutes: float | None = None
-    batch: int = 16
+    batch: int = 8
     crop: int = 96
-    learning_rate: float = 1.5e-3
+    learning_rate: float | None = None
     ema: float = 0.999
-    gaps: tuple[int, int] = (2, 8)
+    gaps: tuple[int, int] | None = None
     axes: tuple[int, ...] = (0, 1, 2)
     held_out: float = 0.2
     seed: int = 0
@@ -57,23 +59,49 @@ class TrainingOptions:
             raise BadOptionError("got both or neither of steps and minutes, expected one of them: how long to train")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise BadOptionError(f"got {self.steps} steps, {self.minutes} minutes, expected more than none")
-        if self.crop < CROP_MULTIPLE or self.crop % CROP_MULTIPLE:
+        rate = self.learning_rate or RATE
+        if self.batch < 1 or not 0 <= self.held_out < 1 or rate <= 0:
             raise BadOptionError(
-                f"the crops are {self.crop} pixels, expected a multiple of {CROP_MULTIPLE}: give --crop 96"
+                f"got a batch of {self.batch}, {self.held_out} held out, a learning rate of {self.learning_rate}, "
+                "expected at least 1, a part of 1, more than 0"
             )
-        if not 2 <= self.gaps[0] <= self.gaps[1]:
-            raise BadOptionError(f"the gaps are {self.gaps[0]} to {self.gaps[1]}, expected at least 2, the lower first")
+        low, high = self.chosen_gaps
+        if not 2 <= low <= high:
+            raise BadOptionError(f"the gaps are {low} to {high}, expected at least 2, the lower first")
+
+    @property
+    def chosen_gaps(self) -> tuple[int, int]:
+        """The gaps asked for, or those that suit the axes."""
+        return self.gaps or (GAPS_ALONG_Z if self.axes == (0,) else GAPS)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: ``done`` in [0, 1]; loss and held-out gain in decibels, the latter once it is known."""
+    """Where training stands.
+
+    ``done`` is in [0, 1]; ``loss_db`` the mean of 10 log10(MSE) over the crops since the last report, None without any;
+    ``held_out_gain_db`` the latest score on held-out planes, None before the first.
+    """
 
     step: int
     done: float
     elapsed_s: float
-    loss_db: float
+    loss_db: float | None
     held_out_gain_db: float | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    ``before`` and ``after`` are gains on the held-out planes in decibels over the better of linear and cubic: of the
+    weights that it started from (None for random ones) and of the best it came to; None where nothing was held out.
+    ``kept`` is whether weights were written: not if they are no better than those it started from.
+    """
+
+    before: float | None
+    after: float | None
+    kept: bool
 
 
 def train(
@@ -84,143 +112,187 @@ def train(
     init: Path | None = None,
     device: str = "cpu",
     resume: bool = False,
+    overwrite: bool = False,
     data: str = "",
     report: Callable[[Progress], None] = lambda progress: None,
     report_every: int = 50,
-    score_every: int = 500,
-) -> float | None:
-    """Train a network and write its weights.
+) -> Outcome:
+    """Train a network and write its weights: those that scored best on planes held out.
 
     Parameters
     ----------
     volumes : sequence of ndarray, each shape (Z, Y, X), float16, about [0, 1]
-        The trailing ``options.held_out`` of the planes of each are kept from training and scored instead.
+        The trailing ``options.held_out`` of the planes of each are kept from training. On some crops of them the best
+        weights are chosen, on others the gains that are reported are measured.
     out : Path
         The ``.safetensors`` file to write; the checkpoint lies beside it while training is under way.
     options : TrainingOptions
     init : Path or None
-        Weights to start from; None starts from random ones.
+        Weights to start from, whose network and sizes are taken too; None starts from random ones.
     device : str
         Where torch computes: ``cpu``, ``cuda`` or ``cuda:N``.
-    resume : bool
-        Go on from the checkpoint.
+    resume, overwrite : bool
+        Go on from the checkpoint; replace an output or a checkpoint that is there.
     data : str
         What the volumes are, recorded in the weights.
     report : callable
-        Called every ``report_every`` steps with a Progress.
+        Called every ``report_every`` steps, and after each of 20 scores, with a Progress.
 
     Returns
     -------
-    float or None
-        The last held-out gain in dB over the better of linear and cubic; None if no volume had planes to hold out.
+    Outcome
 
     Raises
     ------
     BadOptionError
         If there is nothing to resume, or an option cannot be.
-    OutputError
-        If the output or the checkpoint cannot be written.
+    OutputError, OutputExistsError
+        If the output or the checkpoint cannot be written, or is there already.
     BadWeightsError
         If the checkpoint is of another training, or ``init`` cannot be used.
+    TrainingError
+        If loss or gradient stop being finite.
     """
-    check_out(out)
-    where = str(choose_device(device))
+    check_out(out, resume=resume, overwrite=overwrite)
+    where = choose_device(device)
     torch.manual_seed(options.seed)
     network: Any = load_network(init) if init else ARCHITECTURES[options.architecture](options.sizes)
     network = network.to(where, memory_format=torch.channels_last)
-    average = copy.deepcopy(network).requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=options.learning_rate, weight_decay=1e-4)
-    training, held_out = split(volumes, options)
-    sampler = CropSampler(
-        training,
-        gaps=options.gaps,
-        axes=options.axes,
-        size=options.crop,
-        augmentation=options.augmentation,
-        seed=options.seed,
+    options = resolved(options, network, fine_tuning=init is not None)
+    training, trailing = split(volumes, options.held_out)
+    crops = {"gaps": options.chosen_gaps, "size": options.crop, "context": network.context}
+    held_out = HeldOut.draw(trailing, **crops)
+    sampler = CropSampler(training, axes=options.axes, augmentation=options.augmentation, seed=options.seed, **crops)
+    start = f"{init.name} {sha256_of(init)[:12]}" if init else "random weights"
+    state = Checkpoint(
+        path=checkpoint_path(out),
+        training=f"{options!r} on {fingerprint(volumes)} from {start}",
+        network=network,
+        average=copy.deepcopy(network).requires_grad_(False),
+        best=copy.deepcopy(network).requires_grad_(False),
+        optimizer=torch.optim.AdamW(network.parameters(), lr=options.learning_rate or RATE, weight_decay=1e-4),
     )
-    checkpoint = out.with_name(out.name + CHECKPOINT_SUFFIX)
-    state = Checkpoint(checkpoint, f"{options!r} on {data} from {init}", network, average, optimizer)
-    step, elapsed_before = state.load(sampler) if resume else (0, 0.0)
-    start, elapsed, saved = time.monotonic(), elapsed_before, elapsed_before
-    gain: float | None = None
+    if resume:
+        state.load(sampler)
+    elif init:
+        state.before = held_out.judge(network, precision(where))
+        report(Progress(0, 0.0, 0.0, None, state.before))
+    run(state, sampler, held_out, options, where, report, report_every)
+    kept = state.before is None or (state.after is not None and state.after > state.before)
+    if kept:
+        about = {
+            "data": data,
+            "init": start,
+            "steps": str(state.step),
+            "minutes": f"{state.elapsed / 60:.1f}",
+            "options": str(asdict(options)),
+        }
+        save_network(out, state.best, about)
+    state.path.unlink(missing_ok=True)
+    return Outcome(state.before, state.after, kept)
+
+
+def run(
+    state: Checkpoint,
+    sampler: CropSampler,
+    held_out: HeldOut,
+    options: TrainingOptions,
+    device: torch.device,
+    report: Callable[[Progress], None],
+    report_every: int,
+) -> None:
+    """Take steps until all are done or the time is over, scoring and saving on the way."""
+    start, saved, elapsed_before = time.monotonic(), state.elapsed, state.elapsed
     losses: list[float] = []
-    network.train()
+    state.network.train()
     with closing(sampler.batches(options.batch)) as stream:
         for batch, position in stream:
-            elapsed = elapsed_before + time.monotonic() - start
-            done = step / options.steps if options.steps else elapsed / (60 * (options.minutes or math.inf))
+            state.elapsed = elapsed_before + time.monotonic() - start
+            done = state.step / options.steps if options.steps else state.elapsed / (60 * (options.minutes or math.inf))
             if done >= 1:
                 break
-            for group in optimizer.param_groups:
-                group["lr"] = options.learning_rate * learning_rate_factor(step, done, options.steps)
-            losses.append(train_step(network, optimizer, batch, where))
-            if not math.isfinite(losses[-1]):
-                raise BadVolumeError(
-                    f"the loss is {losses[-1]} at step {step}, expected a finite one: lower --learning-rate"
-                )
-            step += 1
-            update_average(average, network, min(options.ema, step / (step + 10)))
-            if step % score_every == 0 and held_out:
-                gain = score(average, held_out, where)
-            if step % score_every == 0 or elapsed - saved > CHECKPOINT_EVERY_S:
-                state.save(position, step, elapsed)
-                saved = elapsed
-            if step % report_every == 0:
-                report(Progress(step, done, elapsed, 10 / math.log(10) * float(np.mean(losses)), gain))
+            rate = (options.learning_rate or RATE) * learning_rate_factor(state.step, done)
+            losses.append(train_step(state, batch, rate, device))
+            update_average(state.average, state.network, min(options.ema, state.step / (state.step + 10)))
+            scored = int(done * SCORES) > state.scores
+            if scored:
+                state.scores = int(done * SCORES)
+                state.score(held_out, precision(device))
+            if scored or state.elapsed - saved > CHECKPOINT_EVERY_S:
+                state.save(position)
+                saved = state.elapsed
+            if scored or state.step % report_every == 0:
+                report(Progress(state.step, done, state.elapsed, mean_db(losses), state.latest))
                 losses.clear()
-    gain = score(average, held_out, where) if held_out else None
-    elapsed = elapsed_before + time.monotonic() - start
-    save_network(
-        out,
-        average,
-        architecture=options.architecture,
-        sizes=asdict(average.size),
-        about={
-            "data": data,
-            "init": str(init or ""),
-            "steps": str(step),
-            "minutes": f"{elapsed / 60:.1f}",
-            "options": str(asdict(options)),
-        },
-    )
-    checkpoint.unlink(missing_ok=True)
-    report(Progress(step, 1.0, elapsed, math.nan, gain))
-    return gain
+    state.score(held_out, precision(device))
+    report(Progress(state.step, 1.0, state.elapsed, mean_db(losses), state.latest))
 
 
-def split(volumes: Sequence[Volume], options: TrainingOptions) -> tuple[list[Volume], list[Batch]]:
-    """Planes to train on, and fixed batches of crops from the trailing planes that are not trained on."""
-    training, trailing = [], []
-    for volume in volumes:
-        count = round(len(volume) * options.held_out)
-        if count >= 3 and len(volume) - count >= 3:
-            training.append(volume[:-count])
-            trailing.append(volume[-count:])
-        else:
-            training.append(volume)
-    if not trailing:
-        return training, []
-    sampler = CropSampler(trailing, axes=(0,), size=options.crop, seed=20240)
-    return training, [sampler.batch(options.batch) for _ in range(8)]
-
-
-def learning_rate_factor(step: int, done: float, steps: int | None = None) -> float:
-    """Linear warm-up over 200 steps, at most a tenth of all, then half a cosine down to a hundredth."""
-    warm_up = min(200, max(1, steps // 10)) if steps else 200
-    return min(1.0, (step + 1) / warm_up) * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
-
-
-def train_step(network: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, device: str) -> float:
-    """One step; the loss it started from."""
-    with torch.autocast(torch.device(device).type, torch.bfloat16):
-        prediction = network(batch.planes.to(device), batch.times.to(device))
-    loss = log_mse(prediction, batch.targets.to(device))
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-    optimizer.step()
+def train_step(state: Checkpoint, batch: Batch, rate: float, device: torch.device) -> float:
+    """One step; the mean log MSE that it started from."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = rate
+    with precision(device):
+        made = state.network(batch.planes.to(device), batch.times.to(device))
+    target = batch.targets.to(device)
+    loss = log_mse(made.planes, target)
+    total = loss
+    if made.sigma is not None:
+        total = loss + UNCERTAINTY_WEIGHT * likelihood((made.planes - target).detach(), made.sigma)
+    check_finite("loss", total, state.step)  # before going back through it, which not every layer survives
+    state.optimizer.zero_grad(set_to_none=True)
+    total.backward()  # type: ignore[no-untyped-call]
+    check_finite("gradient", nn.utils.clip_grad_norm_(state.network.parameters(), 1.0), state.step)
+    state.optimizer.step()
+    state.step += 1
     return loss.item()
+
+
+def check_finite(name: str, value: torch.Tensor, step: int) -> None:
+    """Refuse to learn from what is not a number, before it is in the weights."""
+    if not value.isfinite():
+        raise TrainingError(
+            f"the {name} is {value.item()} at step {step}, expected a finite one: lower --learning-rate"
+        )
+
+
+def resolved(options: TrainingOptions, network: Any, *, fine_tuning: bool) -> TrainingOptions:
+    """The options with nothing left open, checked against the network."""
+    if options.crop < network.multiple_of or options.crop % network.multiple_of:
+        raise BadOptionError(
+            f"the crops are {options.crop} pixels, expected a multiple of {network.multiple_of}: give --crop 96"
+        )
+    return replace(
+        options,
+        architecture=network.architecture,
+        sizes=asdict(network.size),
+        learning_rate=options.learning_rate or (FINE_TUNING_RATE if fine_tuning else RATE),
+        gaps=options.chosen_gaps,
+    )
+
+
+def fingerprint(volumes: Sequence[Volume]) -> str:
+    """Shapes and checksums of volumes, in their order."""
+    sums = {id(volume): zlib.crc32(volume.tobytes()) for volume in volumes}
+    return ", ".join(f"{'x'.join(map(str, volume.shape))}:{sums[id(volume)]:08x}" for volume in volumes)
+
+
+def precision(device: torch.device) -> Any:
+    """Autocast to bfloat16 where the device does it in hardware, else nothing."""
+    if choose_precision("auto", device) == torch.bfloat16:
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def mean_db(losses: Sequence[float]) -> float | None:
+    """Mean of natural logarithms in decibels."""
+    return 10 / math.log(10) * float(np.mean(losses)) if losses else None
+
+
+def learning_rate_factor(step: int, done: float) -> float:
+    """Linear warm-up over 200 steps or a tenth of all, what is less, then half a cosine down to a hundredth."""
+    warm = min(1.0, max((step + 1) / WARM_UP_STEPS, done / WARM_UP_PART))
+    return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
 @torch.no_grad()
@@ -230,75 +302,24 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
         a.lerp_(b, 1 - decay)
 
 
-@torch.no_grad()
-def score(network: nn.Module, batches: Sequence[Batch], device: str) -> float:
-    """Mean gain in dB of the network over the better of linear and cubic, crop by crop."""
-    gains = []
-    for batch in batches:
-        planes, times, target = (x.to(device) for x in (batch.planes, batch.times, batch.targets))
-        t = times[:, :, None]
-        linear = (1 - t) * planes[:, 1] + t * planes[:, 2]
-        cubic = linear + cubic_minus_linear(planes, t)
-        truth = target[:, 0]
-        with torch.autocast(torch.device(device).type, torch.bfloat16):
-            ours = network(planes, times)[:, 0]
-        errors = [(x - truth).square().mean(dim=(1, 2)) + 1e-8 for x in (ours, linear, cubic)]
-        gains.append(10 * torch.log10(torch.minimum(errors[1], errors[2]) / errors[0]))
-    return float(torch.cat(gains).mean())
+def checkpoint_path(out: Path) -> Path:
+    """Where a training towards ``out`` keeps what going on needs."""
+    return out.with_name(out.name + CHECKPOINT_SUFFIX)
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """Everything that going on needs, in one file beside the output."""
-
-    path: Path
-    training: str
-    network: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-
-    def save(self, position: dict[str, Any], step: int, elapsed: float) -> None:
-        """Write to a temporary name and rename; ``position`` is where the sampler stood after this step's crops."""
-        state = {
-            "training": self.training,
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "sampler": position,
-            "step": step,
-            "elapsed": elapsed,
-        }
-        temporary = partial_path(self.path)
-        try:
-            torch.save(state, temporary)
-            os.replace(temporary, self.path)
-        except (OSError, RuntimeError) as error:  # RuntimeError is what torch makes of a full disk
-            raise OutputError(f"cannot write {self.path} ({error}): free some space, then --resume") from error
-
-    def load(self, sampler: CropSampler) -> tuple[int, float]:
-        """Put everything back and return the step and the seconds that training had taken."""
-        if not self.path.exists():
-            raise BadOptionError(f"there is no checkpoint {self.path} to resume from: train without --resume")
-        try:
-            state = torch.load(self.path, weights_only=True, map_location="cpu")
-        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-            raise BadWeightsError(f"the checkpoint {self.path} is damaged: train without --resume") from error
-        if state["training"] != self.training:
-            raise BadWeightsError(
-                f"the checkpoint {self.path} is of {state['training']}, this training is {self.training}"
-            )
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        sampler.rng.bit_generator.state = state["sampler"]
-        return int(state["step"]), float(state["elapsed"])
-
-
-def check_out(out: Path) -> None:
-    """Refuse an output that could not be written at the end."""
+def check_out(out: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse an output that could not be written at the end, or that would replace something unasked."""
     if out.suffix != ".safetensors":
         raise BadOptionError(f"the weights are to be written to {out}, expected a name that ends in .safetensors")
     if not out.parent.is_dir():
         raise OutputError(
             f"the folder {out.parent} does not exist, expected one to write {out.name} into: create it first"
+        )
+    if overwrite or resume:
+        return
+    if out.exists():
+        raise OutputExistsError(f"{out} exists already: give --overwrite to replace it, or another --out")
+    if checkpoint_path(out).exists():
+        raise OutputExistsError(
+            f"{checkpoint_path(out)} is of an interrupted training: give --resume to go on with it, or --overwrite"
         )

@@ -31,10 +31,12 @@ def gain(volume: np.ndarray, factor: int) -> float:
     ("name", "factor", "least"),
     [
         ("fibsem_medulla_val", 2, 0.6),
-        ("fibsem_medulla_val", 4, 0.9),
-        ("uct_mouse_head", 2, 0.2),
-        ("uct_mouse_head", 4, 0.4),
-        ("sstem_cremi", 2, -0.1),
+        ("fibsem_medulla_val", 4, 1.0),
+        ("uct_mouse_head", 2, 1.0),
+        ("uct_mouse_head", 4, 1.0),
+        ("sstem_cremi", 2, 0.3),
+        ("cryoet_microtubule", 2, -0.05),
+        ("cryoet_microtubule", 4, 0.4),
     ],
 )
 def test_the_default_network_beats_classical_interpolation(name: str, factor: int, least: float, data: Path) -> None:

@@ -33,6 +33,8 @@ def main() -> None:
     args = parser.parse_args()
     files = {name: paths.split(",") for name, _, paths in (stack.partition("=") for stack in args.stack)}
     recipe = shipped_weights()[args.weights].about["recipe"]
+    if "gain_after_3_minutes" not in recipe:
+        raise SystemExit(f"the index states no gain after 3 minutes for {args.weights}: take other --weights")
     words = [path for word in shlex.split(recipe["command"]) for path in files.get(word, [word])]
     missing = [word for word in words if word.isupper()]
     if missing:

@@ -5,7 +5,7 @@ usage: python tests/benchmarks/architectures.py --train STACK,... --score VOLUME
 
 All variants see the same crops in the same order, take the same number of steps and cost the same multiplications
 within 10 % (the last two a third more); what differs is what the name says. Volumes to score are as in quality.py.
-The table in weights/README.md was made with this program.
+The table in weights/README.md was made with an earlier version of this program.
 """
 
 import argparse
@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from quality import table
 
 from zinterp.interpolators.network import NetworkInterpolator
-from zinterp.models.layers import MirrorConv2d, Prediction, TimeModulation, local_mean, local_rms, warp
+from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, warp
 from zinterp.models.mirror_unet import (
     BOUND,
     FLOOR,
@@ -36,8 +36,10 @@ from zinterp.models.mirror_unet import (
     MirrorUNet,
     MirrorUNetSize,
     Scene,
+    UpwardPath,
     bends,
     cubic_minus_linear,
+    time_shares,
 )
 from zinterp.training.data import Augmentation, CropSampler, read_training_volumes
 from zinterp.training.losses import UNCERTAINTY_WEIGHT, likelihood
@@ -47,34 +49,6 @@ logger = logging.getLogger("architectures")
 
 CHANNELS = (32, 64, 128, 192, 192)
 RATE, EMA = 1.5e-3, 0.99
-
-
-class PlainDecoder(nn.Module):
-    """From the coarsest level up: narrow, upsample, add the encoder's features, modulate by t, two convolutions."""
-
-    def __init__(self, channels: tuple[int, ...]) -> None:
-        super().__init__()
-        self.bottom_time = TimeModulation(channels[-1])
-        self.bottom = MirrorConv2d(channels[-1], channels[-1], 3)
-        pairs = list(zip(channels[1:], channels[:-1], strict=True))[::-1]
-        self.narrow = nn.ModuleList(MirrorConv2d(a, b, 1) for a, b in pairs)
-        self.time = nn.ModuleList(TimeModulation(b) for _, b in pairs)
-        self.first = nn.ModuleList(MirrorConv2d(b, b, 3) for _, b in pairs)
-        self.second = nn.ModuleList(MirrorConv2d(b, b, 3) for _, b in pairs)
-
-    def start(self, features: list[Tensor], t: Tensor) -> Tensor:
-        return F.relu(self.bottom(self.bottom_time(features[-1], t)))
-
-    def level(self, i: int, x: Tensor, skip: Tensor, t: Tensor) -> Tensor:
-        x = F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear", align_corners=False)
-        x = self.time[i](x + skip, t)
-        return F.relu(x + self.second[i](F.relu(self.first[i](x))))
-
-    def forward(self, features: list[Tensor], t: Tensor) -> Tensor:
-        x = self.start(features, t)
-        for i, skip in enumerate(features[-2::-1]):
-            x = self.level(i, x, skip, t)
-        return x
 
 
 class Plain(nn.Module):
@@ -88,8 +62,8 @@ class Plain(nn.Module):
     def __init__(self, channels: tuple[int, ...] = CHANNELS) -> None:
         super().__init__()
         self.encoder = Encoder(self.inputs * self.phases, channels)
-        self.decoder = PlainDecoder(channels)
-        self.head = nn.Conv2d(channels[0] // 2, 3 * self.phases, 3, padding=1)
+        self.decoder = UpwardPath(channels)
+        self.head = nn.Conv2d(channels[0] // 2, self.outputs * self.phases, 3, padding=1)
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
@@ -111,7 +85,14 @@ class Plain(nn.Module):
         return torch.cat((-step, bend[:, :1], scene, step, bend[:, 1:], scene), dim=1), roughness
 
     def synthesise(self, planes: Tensor, features: list[Tensor], roughness: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return self.finish(planes, self.decoder(features, t), roughness, t)
+        x = self.decoder.start(features, t)
+        for i, skip in enumerate(features[-2::-1]):
+            x = self.level(i, x, skip, t)
+        return self.finish(planes, x, roughness, t)
+
+    def level(self, i: int, x: Tensor, skip: Tensor, t: Tensor) -> Tensor:
+        """The next finer level of the decoder, the i-th from below."""
+        return self.decoder.refine(i, self.decoder.time[i](self.decoder.up(i, x) + skip, t))
 
     def finish(self, planes: Tensor, decoded: Tensor, roughness: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """From decoded features to a plane and its deviation (N, H, W)."""
@@ -167,10 +148,9 @@ class Flow(Plain):
             if flows:
                 halves = zip(skip.chunk(2, dim=1), flows, strict=True)
                 skip = torch.cat([self.move(half, flow) for half, flow in halves], dim=1)
-            x = self.decoder.level(i, x, skip, t)
+            x = self.level(i, x, skip, t)
             if x.shape[1] == CHANNELS[2]:
-                share = torch.stack((t, t, 1 - t, 1 - t), dim=1)[..., None, None]
-                flows = (share * self.reach * torch.tanh(self.flow(x).float() / self.reach)).chunk(2, dim=1)
+                flows = (time_shares(t) * self.reach * torch.tanh(self.flow(x).float() / self.reach)).chunk(2, dim=1)
         moved = torch.cat((self.move(planes[:, :2], flows[0]), self.move(planes[:, 2:], flows[1])), dim=1)
         return self.finish(moved, x, roughness, t)
 
@@ -203,15 +183,14 @@ class Half(Plain):
         return torch.cat([F.pixel_unshuffle(half, 2) for half in inputs.chunk(2, dim=1)], dim=1), roughness
 
     def synthesise(self, planes: Tensor, features: list[Tensor], roughness: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        share = torch.stack((t, t, 1 - t, 1 - t), dim=1)[..., None, None]
         x = self.decoder.start(features, t)
         flow: Tensor | None = None  # (N, 4, h, w): to the plane before and to the plane after, in pixels of the level
         for i, skip in enumerate(features[-2::-1]):
             if flow is not None:
                 halves = zip(skip.chunk(2, dim=1), flow.chunk(2, dim=1), strict=True)
                 skip = torch.cat([warp(half, f) for half, f in halves], dim=1)
-            x = self.decoder.level(i, x, skip, t)
-            more = share * self.reach * torch.tanh(self.flows[i](x).float() / self.reach)
+            x = self.level(i, x, skip, t)
+            more = time_shares(t) * self.reach * torch.tanh(self.flows[i](x).float() / self.reach)
             flow = more if flow is None else flow + more
             flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False)
         assert flow is not None
@@ -315,7 +294,7 @@ def train(name: str, volumes: Any, steps: int, batch: int) -> nn.Module:
     for step, (crops, _) in enumerate(sampler.batches(batch)):
         if step == steps:
             break
-        optimizer.param_groups[0]["lr"] = RATE * learning_rate_factor(step, step / steps, steps)
+        optimizer.param_groups[0]["lr"] = RATE * learning_rate_factor(step, step / steps)
         with torch.autocast("cpu", torch.bfloat16):
             made = network(crops.planes[:, 3 - c : 3 + c], crops.times)
         value = loss(made, crops.targets)

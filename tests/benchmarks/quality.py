@@ -10,9 +10,10 @@ along all three axes and prints the mean. The same crops every time.
 The ceiling is the gain that knowing everything but the noise would have. The noise is estimated where three
 neighbouring planes differ least, as if each plane had its own: where planes share noise, or no two are alike, it means
 little.
-The last columns are the parts of the true values within one and two predicted standard
-deviations. --flips averages the predictions for the eight flips and transposes of the planes, which costs eight times
-the time. --picture shows a plane in the middle of a gap of four: predicted, true, error and predicted deviation.
+
+The last columns are the parts of the true values within one and two predicted standard deviations. --flips averages the
+predictions for the eight flips and transposes of the planes, which costs eight times the time. --picture shows a plane
+in the middle of a gap of four: predicted, true, error and predicted deviation.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from zinterp.interpolators import create_interpolator
 from zinterp.interpolators.base import Uncertain
 
 GAPS = (2, 4, 8)
@@ -58,14 +60,6 @@ def gaps_of(volume: Volume, gap: int) -> Iterator[tuple[NDArray[np.float32], Vol
         yield volume[around], volume[first + 1 : first + gap]
 
 
-def classical(planes: Volume, times: NDArray[np.float32]) -> tuple[Volume, Volume]:
-    """Linear and Catmull-Rom cubic interpolation between the middle two of six planes."""
-    t = times[:, None, None]
-    p0, p1, p2, p3 = planes[1:5]
-    linear = p1 + t * (p2 - p1)
-    return linear, p1 + 0.5 * t * (p2 - p0 + t * (2 * p0 - 5 * p1 + 4 * p2 - p3 + t * (3 * (p1 - p2) + p3 - p0)))
-
-
 def noise(volume: Volume) -> float:
     """Standard deviation of the noise, from the blocks of 16 x 16 pixels where three planes differ, but least."""
     bend = volume[1:-1] - (volume[:-2] + volume[2:]) / 2
@@ -78,6 +72,7 @@ def noise(volume: Volume) -> float:
 def score(model: Any, argument: str, gap: int) -> dict[str, float]:
     """Figures of a model on one volume and gap, averaged over its axes; PSNR from the error averaged over planes."""
     rows = []
+    classical = {name: create_interpolator(name) for name in ("linear", "cubic")}
     for _, volume in volumes(argument):
         if len(volume) <= gap:
             continue
@@ -88,7 +83,8 @@ def score(model: Any, argument: str, gap: int) -> dict[str, float]:
         times = np.arange(1, gap, dtype=np.float32) / gap
         for planes, truth in gaps_of(scaled, gap):
             made, sigma = predict(model, planes, times)
-            for name, guess in zip(("model", "linear", "cubic"), (made, *classical(planes, times)), strict=True):
+            guesses = {"model": made, **{name: predict(each, planes, times)[0] for name, each in classical.items()}}
+            for name, guess in guesses.items():
                 errors[name].append(float(np.mean((guess - truth) ** 2)))
             if sigma is not None:
                 z = np.abs(made - truth) / sigma
@@ -172,8 +168,6 @@ def say(line: str) -> None:
 
 def main() -> None:
     """Run the benchmark."""
-    from zinterp.interpolators import create_interpolator
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("volumes", nargs="+")
     parser.add_argument("--models", default="fast")

@@ -73,13 +73,10 @@ class Encoder(nn.Module):
         return features
 
 
-class Decoder(nn.Module):
-    """From the coarsest level up: narrow, upsample, add the encoder's features, modulate by t, two convolutions.
+class UpwardPath(nn.Module):
+    """From the coarsest level up: narrow, upsample, add the encoder's features, modulate by t, two convolutions."""
 
-    Each level but the finest refines a flow by which the next one's features, and at last the planes, are moved to t.
-    """
-
-    def __init__(self, channels: tuple[int, ...], context: int) -> None:
+    def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         self.bottom_time = TimeModulation(channels[-1])
         self.bottom = MirrorConv2d(channels[-1], channels[-1], 3)
@@ -88,19 +85,41 @@ class Decoder(nn.Module):
         self.time = nn.ModuleList(TimeModulation(b) for _, b in pairs)
         self.first = nn.ModuleList(MirrorConv2d(b, b, 3) for _, b in pairs)
         self.second = nn.ModuleList(MirrorConv2d(b, b, 3) for _, b in pairs)
-        self.flow = nn.ModuleList(MirrorConv2d(b, 4, 3) for _, b in pairs[:-1])
+
+    def start(self, features: list[Tensor], t: Tensor) -> Tensor:
+        """The coarsest level, of the features of each level and t (N,)."""
+        return F.relu(self.bottom(self.bottom_time(features[-1], t)))
+
+    def up(self, i: int, x: Tensor) -> Tensor:
+        """From one level to the next finer one, the i-th from below."""
+        return F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear", align_corners=False)
+
+    def refine(self, i: int, x: Tensor) -> Tensor:
+        """The convolutions of that level."""
+        return F.relu(x + self.second[i](F.relu(self.first[i](x))))
+
+
+class Decoder(UpwardPath):
+    """The upward path with motion.
+
+    Each level but the finest refines a flow by which the next one's features, and at last the planes, are moved to t.
+    """
+
+    def __init__(self, channels: tuple[int, ...], context: int) -> None:
+        super().__init__(channels)
+        self.flow = nn.ModuleList(MirrorConv2d(c, 4, 3) for c in channels[-2:0:-1])
         self.moved = MirrorConv2d(2 * context, channels[0], 3)
         for layer in (*self.flow, self.moved):
             nn.init.zeros_(layer.weight)
 
     def forward(self, features: list[Tensor], t: Tensor, scene: "Scene") -> tuple[Tensor, Tensor]:
         """Features of each level and t (N,) -> decoded features (N, C_0, H, W) and planes moved to t (N, 2c, H, W)."""
-        x = F.relu(self.bottom(self.bottom_time(features[-1], t)))
+        x = self.start(features, t)
         flow: Tensor | None = None  # (N, 4, h, w): from t to the plane before and to the one after, in pixels
         planes = scene.planes
         for i, skip in enumerate(features[-2::-1]):
             finest = i == len(self.flow)
-            x = F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear", align_corners=False)
+            x = self.up(i, x)
             if flow is not None:
                 flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False)
             if finest and flow is not None:
@@ -108,8 +127,8 @@ class Decoder(nn.Module):
                 x = x + self.moved(scene.differences(planes))
             elif flow is not None:
                 skip = torch.cat([warp(half, f) for half, f in zip(skip.chunk(2, 1), flow.chunk(2, 1), strict=True)], 1)
-            x = self.time[i](x + skip, t)
-            x = F.relu(x + self.second[i](F.relu(self.first[i](x))))  # (N, C_level, H / 2^level, W / 2^level)
+            x = self.time[i](x + skip, t)  # a line of its own: the former x is freed before the convolutions
+            x = self.refine(i, x)  # (N, C_level, H / 2^level, W / 2^level)
             if not finest:
                 more = time_shares(t) * REACH * torch.tanh(self.flow[i](x).float() / REACH)
                 flow = more if flow is None else flow + more

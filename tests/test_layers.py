@@ -16,6 +16,7 @@ LAYERS = {
     "models": 1,
     "plan": 1,
     "tiling": 1,
+    "duplicates": 1,
     "normalize": 1,
     "phantom": 1,
     "interpolators": 2,
@@ -37,6 +38,7 @@ HOMES = {
     "click": ("cli/",),
     "rich": ("cli/",),
     "PIL": ("evaluation/",),
+    "skimage": ("evaluation/",),
     "psutil": ("job.py",),
 }
 FILES = sorted(ROOT.rglob("*.py"))

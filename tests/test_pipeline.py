@@ -30,6 +30,7 @@ from zinterp.pipeline import (
     fill_nonfinite,
     interpolate,
     interpolate_with_uncertainty,
+    read_slab,
     upsample,
 )
 from zinterp.volume import VolumeInfo, VoxelSize, partial_path
@@ -205,6 +206,7 @@ def test_fill_nonfinite_takes_the_nearest_finite_value() -> None:
         ({"factor": 2, "overlap": 10**6}, "expected no more than the planes have, 300"),
         ({"factor": 2, "tile": 16}, "expected a tile of at least"),
         ({"factor": 2, "device": "cuda:99"}, "the device is 'cuda:99'"),
+        ({"factor": 2, "drop_duplicates": 1.5}, "the threshold of duplicates is 1.5, expected a part of the pixels"),
     ],
 )
 def test_bad_options_cost_one_line_and_leave_nothing(options: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -398,6 +400,139 @@ def test_a_slab_reads_only_what_it_was_planned_to() -> None:
     job = plan_job(reader, UpsampleOptions(factor=2, slab_depth=4), needs=interpolator.needs, model="cubic")
     parts = [compute_slab(job, interpolator, slab, reader.read(slab.source)) for slab in job.slabs]
     assert np.array_equal(np.concatenate(parts), interpolate(stack, factor=2, model="cubic"))
+
+
+STALLED = [0, 1, 2, 2, 3, 4, 5, 5, 5, 6, 7]
+"""Planes of a longer stack that a stage which stalled gives: 3 repeats 2, 7 and 8 repeat 6."""
+
+
+def stalled(seed: int = 0) -> np.ndarray:
+    """A stack with repeated planes, of which one is imaged with fresh noise."""
+    stack = make_stack((8, 96, 112), seed=seed)[STALLED]
+    grain = np.random.default_rng(seed).standard_normal(stack[3].shape)
+    stack[3] = np.clip(np.rint(stack[3] + 4 * grain), 0, 255)
+    return stack
+
+
+def test_a_duplicate_on_a_straight_line_is_replaced_by_the_line(kind: Kind, tmp_path: Path) -> None:
+    name, write, _ = kind
+    rng = np.random.default_rng(0)
+    base, slope = rng.integers(0, 120, (40, 48)), rng.integers(-3, 4, (40, 48)) * 4
+    line = np.stack([base + 40 + slope * z for z in range(7)]).astype(np.int16)
+    repeated = line.copy()
+    repeated[3] = repeated[2]
+    write(tmp_path / name, repeated)
+    dense = read(upsample(tmp_path / name, factor=4, model="linear", drop_duplicates=True))
+    assert np.array_equal(dense, interpolate(line, factor=4, model="linear"))
+
+
+def test_dropped_planes_are_made_from_their_neighbours_and_kept_ones_stay_bit_for_bit() -> None:
+    stack = stalled()
+    dense = interpolate(stack, factor=2, model="linear", drop_duplicates=0.01)
+    assert len(dense) == 21
+    for k in range(len(stack)):
+        assert np.array_equal(dense[2 * k], stack[k]) == (k not in (3, 7, 8))
+    for k, t in ((5, 1 / 4), (6, 2 / 4), (7, 3 / 4)):
+        assert np.abs(dense[k] - (stack[2] + t * (stack[4].astype(float) - stack[2]))).max() <= 0.5
+    for k, t in ((13, 1 / 6), (14, 2 / 6), (16, 4 / 6)):
+        assert np.abs(dense[k] - (stack[6] + t * (stack[9].astype(float) - stack[6]))).max() <= 0.5
+
+
+def test_without_duplicates_the_option_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack((6, 96, 112)))
+    with caplog.at_level(logging.INFO):
+        targets = [upsample(source, tmp_path / f"{d}.tif", factor=2, model="cubic", drop_duplicates=d) for d in (0, 1)]
+    assert targets[0].read_bytes().replace(b"0.tif", b"1.tif") == targets[1].read_bytes()
+    assert caplog.text.count("no plane repeats the one before it") == 1
+
+
+@pytest.mark.parametrize(
+    ("model", "suffix", "planes"), [("cubic", ".tif", 11), ("cubic", ".ome.zarr", 11), (None, ".tif", 6)]
+)
+def test_the_slab_depth_does_not_change_a_bit_where_planes_are_dropped(
+    model: str | None, suffix: str, planes: int, tmp_path: Path
+) -> None:
+    source, stack = tmp_path / "a.tif", stalled()[:planes]
+    write_imagej(source, stack)
+    options = {"factor": 2, "model": model, "device": "cpu", "drop_duplicates": True}
+    outputs = [
+        read(upsample(source, tmp_path / f"out{depth}{suffix}", slab_depth=depth, **options)) for depth in (1, 3, 16)
+    ]
+    assert np.array_equal(outputs[0], outputs[1])
+    assert np.array_equal(outputs[0], outputs[2])
+    assert np.array_equal(outputs[0], interpolate(stack, **options))
+
+
+def test_a_network_fills_a_wide_gap_as_it_would_one_of_a_thinned_stack() -> None:
+    """Around a wide gap the planes that the network sees are as far apart as the gap is wide."""
+    planes = make_stack((11, 64, 80))
+    repeated = planes.copy()
+    repeated[5] = repeated[4]
+    options = UpsampleOptions(factor=2, drop_duplicates=True, intensity_range=(0, 255), slab_depth=5)
+    interpolator = create_interpolator(None, device="cpu")
+    reader = ArrayReader(repeated)
+    job = plan_job(reader, options, needs=interpolator.needs, model="fast")
+    wide = compute_slab(job, interpolator, job.slabs[1], read_slab(reader, job.slabs[1]))  # output planes 5 to 9
+    thin = interpolate(planes[::2], factor=4, interpolator=interpolator, intensity_range=(0, 255))
+    assert np.array_equal(wide[3:], thin[8:10])
+
+
+def test_uncertainty_knows_dropped_planes() -> None:
+    stack = stalled()[:6]
+    planes, sigma = interpolate_with_uncertainty(stack, factor=2, device="cpu", drop_duplicates=True)
+    assert [k for k in range(6) if (sigma[2 * k] > 0).any()] == [3]
+    assert np.array_equal(planes, interpolate(stack, factor=2, device="cpu", drop_duplicates=True))
+
+
+def test_the_last_plane_stays_if_it_is_a_duplicate(caplog: pytest.LogCaptureFixture) -> None:
+    stack = stalled()[:9]
+    with caplog.at_level(logging.WARNING):
+        dense = interpolate(stack, factor=2, model="linear", drop_duplicates=True)
+    assert np.array_equal(dense[16], stack[8])
+    assert np.array_equal(dense[14], stack[7])  # made from two equal planes
+    assert "dropped 2 of 9 planes as duplicates" in caplog.text
+    assert "3 (as 2), 7 (as 6)" in caplog.text
+    assert "last plane is a duplicate but stays, as none follows it: 8 (as 6)" in caplog.text
+
+
+def test_a_long_run_of_duplicates_does_not_read_what_it_leaves_out() -> None:
+    stack = np.concatenate([make_stack((4, 40, 48)), np.repeat(make_stack((5, 40, 48))[4:], 200, axis=0)])
+    interpolator = create_interpolator("cubic")
+    options = UpsampleOptions(factor=2, model="cubic", drop_duplicates=True)
+    job = plan_job(ArrayReader(stack), options, needs=interpolator.needs, model="cubic")
+    assert max(len(slab.source) for slab in job.slabs) < 40
+    assert job.grid.dropped == tuple(range(5, 203))
+
+
+def test_a_stack_of_equal_planes_is_refused_where_duplicates_are_dropped(tmp_path: Path) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack()[[0, 0, 0]])
+    with pytest.raises(BadVolumeError, match="all 3 planes are the same, expected at least two that differ"):
+        upsample(source, factor=2, model="linear", drop_duplicates=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_resume_goes_on_only_with_the_same_planes_dropped(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.tif", tmp_path / "b.tif"
+    write_imagej(source, stalled())
+    options = {"factor": 2, "model": "linear", "slab_depth": 2, "drop_duplicates": True}
+    interrupt(source, target, **options)
+    with pytest.raises(BadOptionError, match=r"begun with dropped_planes \[3, 7, 8\], this job has \[\]"):
+        upsample(source, target, **{**options, "drop_duplicates": 0}, resume=True)
+    upsample(source, target, **{**options, "drop_duplicates": 0.02}, resume=True)
+    assert np.array_equal(read(target), interpolate(stalled(), factor=2, model="linear", drop_duplicates=True))
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_equal_neighbours_are_warned_about_once_unless_they_are_dropped(
+    drop: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, np.concatenate([np.zeros((2, 96, 112), np.uint8), stalled()]))
+    with caplog.at_level(logging.WARNING):
+        upsample(source, factor=2, model="linear", slab_depth=3, drop_duplicates=drop)
+    assert caplog.text.count("equal bit for bit, kept as they are: 9 (as 8), 10 (as 9); --drop-dup") == (not drop)
 
 
 def test_all_errors_are_zinterp_errors_and_the_fitting_builtin() -> None:

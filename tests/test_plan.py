@@ -1,5 +1,6 @@
 """The grid of output planes and its cut into slabs."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -52,6 +53,68 @@ def test_slabs_cover_the_output_once_and_read_all_they_need(
             needed = range(i - context + 1, i + context + 1) if t else range(i, i + 1)
             assert all(min(max(n, 0), planes - 1) in slab.source for n in needed)
         assert 0 <= slab.source.start < slab.source.stop <= planes
+
+
+@st.composite
+def gapped_grids(draw: st.DrawFn) -> ZGrid:
+    """Grids of which some planes, never the first or last, are dropped."""
+    planes = draw(st.integers(2, 30))
+    inner = st.lists(st.sampled_from(range(1, planes - 1)), unique=True) if planes > 2 else st.just([])
+    return ZGrid(planes, tuple(draw(depth_lists)), tuple(sorted(draw(inner))))
+
+
+@given(grid=gapped_grids())
+def test_dropped_planes_leave_all_output_planes_in_their_places(grid: ZGrid) -> None:
+    whole = ZGrid(grid.planes, grid.depths)
+    assert len(grid) == len(whole)
+    for k in range(len(grid)):
+        before, t = grid.locate(k)
+        assert before not in grid.dropped
+        width = grid.after(before) - before if t else 1
+        assert 0 <= t < 1
+        assert before + t * width == sum(whole.locate(k))
+
+
+def test_a_gap_around_dropped_planes_is_wide_and_its_depths_are_exact() -> None:
+    grid = replace(ZGrid.by_factor(6, 2), dropped=(2, 3))
+    assert grid.kept == (0, 1, 4, 5)
+    assert [grid.locate(k) for k in range(2, 9)] == [(1, 0), *((1, Fraction(i, 6)) for i in range(1, 6)), (4, 0)]
+    assert grid.after(1) == 4
+
+
+@given(planes=st.integers(2, 9), context=st.integers(1, 4))
+def test_the_planes_around_a_gap_are_its_neighbours_and_the_ends_are_repeated(planes: int, context: int) -> None:
+    grid = ZGrid.by_factor(planes, 2)
+    for i in range(planes - 1):
+        around = [min(max(k, 0), planes - 1) for k in range(i + 1 - context, i + 1 + context)]
+        assert list(grid.around(i, context)) == around
+
+
+def test_the_planes_around_a_wide_gap_are_about_as_far_apart_as_it_is_wide() -> None:
+    assert replace(ZGrid.by_factor(20, 2), dropped=(10,)).around(9, 3) == (5, 7, 9, 11, 13, 15)
+    assert replace(ZGrid.by_factor(20, 2), dropped=(10,)).around(11, 3) == (9, 9, 11, 12, 13, 14)
+    assert replace(ZGrid.by_factor(20, 2), dropped=(7, 8, 10)).around(9, 3) == (5, 6, 9, 11, 13, 15)
+    assert replace(ZGrid.by_factor(6, 2), dropped=(2, 3)).around(1, 2) == (0, 1, 4, 5)
+
+
+@given(grid=gapped_grids(), depth=st.integers(1, 40), context=st.integers(1, 3))
+def test_slabs_read_kept_planes_only_and_all_they_need(grid: ZGrid, depth: int, context: int) -> None:
+    slabs = plan_slabs(grid, depth=depth, context=context)
+    assert [k for slab in slabs for k in slab.target] == list(range(len(grid)))
+    for slab in slabs:
+        needed = set()
+        for k in slab.target:
+            before, t = grid.locate(k)
+            needed |= set(grid.around(before, context)) if t else {before}
+        assert list(slab.source) == sorted(needed)
+        assert [n for run in slab.runs() for n in run] == sorted(needed)
+        assert isinstance(slab.source, range) or grid.dropped
+
+
+@pytest.mark.parametrize("dropped", [(0,), (4,), (2, 1), (1, 1), (7,), (-1,)])
+def test_the_ends_stay_and_only_planes_of_the_stack_are_dropped(dropped: tuple[int, ...]) -> None:
+    with pytest.raises(BadOptionError, match="expected rising numbers from 1 to 3"):
+        replace(ZGrid.by_factor(5, 2), dropped=dropped)
 
 
 @given(planes=st.integers(3, 20), more=st.integers(1, 10), factor=st.integers(2, 5), depth=st.integers(1, 9))

@@ -7,7 +7,7 @@ import numpy as np
 
 from zinterp.interpolators import Interpolator
 from zinterp.job import Job
-from zinterp.pipeline import context_planes
+from zinterp.pipeline import context_planes, read_slab
 from zinterp.plan import Slab
 from zinterp.volume import VolumeReader
 
@@ -27,10 +27,9 @@ class Estimate:
 
 def estimate(job: Job, reader: VolumeReader, interpolator: Interpolator) -> Estimate:
     """Time the interpolator on one tile of the volume's middle gap, with all depths of a gap."""
-    gap = (job.grid.planes - 2) // 2
-    context = job.needs.context
-    slab = Slab(range(max(gap + 1 - context, 0), min(gap + 1 + context, job.grid.planes)), range(0))
-    planes = context_planes(job, slab, reader.read(slab.source), gap)
+    gap = job.grid.kept[(len(job.grid.kept) - 2) // 2]
+    slab = Slab(sorted({*job.grid.around(gap, job.needs.context)}), range(0))
+    planes = context_planes(job, slab, read_slab(reader, slab), gap)
     rows, cols = job.layout.tile
     padding = [(0, 0), (0, max(0, rows - planes.shape[1])), (0, max(0, cols - planes.shape[2]))]
     tile = np.pad(planes, padding, mode="symmetric")[None, :, :rows, :cols]
@@ -38,5 +37,6 @@ def estimate(job: Job, reader: VolumeReader, interpolator: Interpolator) -> Esti
     interpolator(tile, times)  # the first call also loads and sets up
     start = time.perf_counter()
     interpolator(tile, times)
-    count = job.layout.counts[0] * job.layout.counts[1] * (job.grid.planes - 1)
+    made = (len(job.grid) - len(job.grid.kept)) / len(times)  # in gaps of this many planes
+    count = round(job.layout.counts[0] * job.layout.counts[1] * made)
     return Estimate(count, time.perf_counter() - start)

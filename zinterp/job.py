@@ -1,5 +1,6 @@
 """One job, decided before any work is done: options and an open volume in, a plan out."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,6 +11,7 @@ import numpy as np
 import psutil
 
 from zinterp import __version__
+from zinterp.duplicates import Duplicate, checked_threshold, describe, find_duplicates
 from zinterp.errors import BadOptionError, BadVolumeError
 from zinterp.interpolators.base import Needs
 from zinterp.io import FORMATS, NGFF_VERSIONS, OutputOptions, check_target, output_format, stem_of
@@ -17,6 +19,8 @@ from zinterp.normalize import Normalizer
 from zinterp.plan import Slab, ZGrid, plan_slabs
 from zinterp.tiling import TileLayout, tile_layout
 from zinterp.volume import VolumeInfo, VolumeReader, VoxelSize, readable
+
+logger = logging.getLogger(__name__)
 
 LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
 DEEPEST_SLAB = 32  # planes
@@ -36,7 +40,8 @@ class UpsampleOptions:
     depths : sequence of numbers or None
         Instead of a factor: where planes are put in each gap, between 0 and 1.
     model : str or None
-        ``linear``, ``cubic``, a shipped network's name, or a weights file; None is the default network.
+        ``linear``, ``cubic``, ``optical-flow``, a shipped network's name, or a weights file; None is the default
+        network.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str
@@ -53,6 +58,9 @@ class UpsampleOptions:
         Which one to take from a file with several.
     fill_nonfinite : bool
         Let the network see the nearest finite pixel in place of NaN and infinite ones. Acquired planes keep them.
+    drop_duplicates : float or bool
+        Synthesise planes that repeat the one before them instead of keeping them: those of which less than this part of
+        the pixels, 0 to 1, differ as planes do there. True is 0.01; 0 and False keep all. See ``find_duplicates``.
     format : str or None
         A key of ``zinterp.io.FORMATS``; None goes by the output's suffix or the input's format.
     ngff : str
@@ -78,6 +86,7 @@ class UpsampleOptions:
     channel: int | None = None
     time: int | None = None
     fill_nonfinite: bool = False
+    drop_duplicates: float | bool = False
     format: str | None = None
     ngff: str = "0.5"
     slab_depth: int | None = None
@@ -94,6 +103,7 @@ class UpsampleOptions:
             raise BadOptionError(f"the OME-Zarr version is {self.ngff!r}, expected one of {', '.join(NGFF_VERSIONS)}")
         if self.max_memory is not None and self.max_memory < 1:
             raise BadOptionError(f"the memory limit is {self.max_memory} bytes, expected more than none: write 8GB")
+        checked_threshold(self.drop_duplicates)
         if self.overwrite and self.resume:
             raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
 
@@ -128,6 +138,7 @@ class Job:
             "dtype": self.source.dtype.name,
             "depths": [str(t) for t in self.grid.depths],
             "acquired_every": self.grid.period,
+            "dropped_planes": list(self.grid.dropped),
             "model": self.model,
             "intensity_range": [self.normalizer.low, self.normalizer.high],
             "tile": list(self.layout.tile),
@@ -163,7 +174,7 @@ def plan_job(
     memory = options.max_memory or psutil.virtual_memory().total // 2
     depth = options.slab_depth or choose_slab_depth(info, grid, needs, memory)
     layout = choose_tiles(info, options, needs, memory)
-    notes = []
+    notes: list[str] = []
     files = target is not None or bool(info.format)
     if info.voxel_size.z is None and files:
         notes.append("the plane distance is not known, so the output has none: give --voxel-size ZxYxXUNIT")
@@ -178,6 +189,14 @@ def plan_job(
         notes += [why] if why else []
     if info.dtype.kind == "f" and not options.fill_nonfinite:
         refuse_nonfinite(reader)
+    if options.drop_duplicates:
+        duplicates = find_duplicates(reader, options.drop_duplicates)
+        if len(duplicates) == grid.planes - 1:
+            raise BadVolumeError(
+                f"all {grid.planes} planes are the same, expected at least two that differ: there is nothing in between"
+            )
+        grid = replace(grid, dropped=tuple(d.plane for d in duplicates if d.plane < grid.planes - 1))
+        notes += notes_on(duplicates, grid)
     normalizer = choose_range(Normalizer.fit(sample_planes(reader)), options)
     return Job(
         source=info,
@@ -191,6 +210,22 @@ def plan_job(
         notes=tuple(notes),
         model=model,
     )
+
+
+def notes_on(duplicates: Sequence[Duplicate], grid: ZGrid) -> list[str]:
+    """What a user is told about duplicates."""
+    dropped = [d for d in duplicates if d.plane in grid.dropped]
+    notes = []
+    if dropped:
+        notes.append(
+            f"dropped {len(dropped)} of {grid.planes} planes as duplicates, to be made from the planes around them: "
+            + describe(dropped)
+        )
+    if len(dropped) < len(duplicates):
+        notes.append(f"the last plane is a duplicate but stays, as none follows it: {describe(duplicates[-1:])}")
+    if not duplicates:
+        logger.info("no plane repeats the one before it")
+    return notes
 
 
 def choose_range(fitted: Normalizer, options: UpsampleOptions) -> Normalizer:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import zinterp
+from zinterp.duplicates import Duplicate, describe
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError
 from zinterp.executors.serial import run_serial
 from zinterp.interpolators import Interpolator, create_interpolator
@@ -35,7 +36,7 @@ class Progress:
     total: int
 
 
-def ignore(progress: Progress) -> None:
+def ignore(news: object) -> None:
     """Report nothing."""
 
 
@@ -45,6 +46,7 @@ def upsample(
     *,
     interpolator: Interpolator | None = None,
     report: Callable[[Progress], None] = ignore,
+    decided: Callable[[Job], None] = ignore,
     **options: Any,  # the fields of UpsampleOptions, so that each name and default stands once
 ) -> Path:
     """Make a stack denser in z and write it.
@@ -59,13 +61,15 @@ def upsample(
         One that is built already, for many stacks in turn; None builds that of ``model``.
     report : callable
         Called with a Progress after each slab.
+    decided : callable
+        Called with the Job once, before any plane is made.
     **options
         The fields of ``UpsampleOptions``: ``factor=4``, ``depths=[0.25, 0.5]``, ``model="cubic"``, ...
 
     Returns
     -------
     Path
-        The output. Every acquired plane that lies on its grid is in it bit for bit.
+        The output. Every acquired plane that lies on its grid and is not dropped is in it bit for bit.
 
     Raises
     ------
@@ -78,6 +82,7 @@ def upsample(
     with opened(source, target, chosen, interpolator) as (job, reader, interpolator), locked(target):
         for note in job.notes:
             logger.warning("%s: %s", source, note)
+        decided(job)
         run_job(job, reader, interpolator, source, target, chosen, report)
     return target
 
@@ -132,7 +137,7 @@ def interpolate(
     job, reader, interpolator = planned(array, interpolator, options)
     output = np.empty(job.output.shape, job.output.dtype)
     for slab in job.slabs:
-        output[slab.target.start : slab.target.stop] = compute_slab(job, interpolator, slab, reader.read(slab.source))
+        output[slab.target.start : slab.target.stop] = compute_slab(job, interpolator, slab, read_slab(reader, slab))
     return output
 
 
@@ -169,7 +174,7 @@ def interpolate_with_uncertainty(
         )
     output, sigma = np.empty(job.output.shape, job.output.dtype), np.zeros(job.output.shape, np.float32)
     for slab in job.slabs:
-        planes, first = reader.read(slab.source), slab.target.start
+        planes, first = read_slab(reader, slab), slab.target.start
         output[first : slab.target.stop] = acquired_planes(job, slab, planes)
         for gap in gaps(job, slab, planes):
             made, deviations = np.split(
@@ -197,7 +202,10 @@ def planned(
     chosen.grid(len(array))
     interpolator = interpolator or build_interpolator(chosen)
     reader = ArrayReader(array)
-    return plan_job(reader, chosen, needs=interpolator.needs, model=interpolator.identity), reader, interpolator
+    job = plan_job(reader, chosen, needs=interpolator.needs, model=interpolator.identity)
+    for note in job.notes:
+        logger.warning("%s", note)
+    return job, reader, interpolator
 
 
 class ArrayReader(Closing):
@@ -242,7 +250,7 @@ def run_job(
             journal.remove()
         raise
     try:
-        run_slabs(job, reader, writer, interpolator, journal, report)
+        doubled = run_slabs(job, reader, writer, interpolator, journal, report)
         check_target(target, job.output, overwrite=options.overwrite, resume=True)
         writer.finish()
     except BaseException as error:
@@ -255,6 +263,12 @@ def run_job(
             logger.warning("%s is unfinished: the same command with --resume goes on", target)
         raise
     journal.remove()
+    if doubled and not options.drop_duplicates:
+        logger.warning(
+            "%s: planes that are equal bit for bit, kept as they are: %s; --drop-duplicates would make them anew",
+            source,
+            describe(sorted(doubled, key=lambda duplicate: duplicate.plane)),
+        )
 
 
 def is_passing(error: BaseException) -> bool:
@@ -269,21 +283,41 @@ def run_slabs(
     interpolator: Interpolator,
     journal: Journal,
     report: Callable[[Progress], None],
-) -> None:
-    """Take the missing slabs through the straight line, in order."""
+) -> set[Duplicate]:
+    """Take the missing slabs through the straight line, in order -> neighbours met that are equal bit for bit."""
     numbers = [i for i in range(len(job.slabs)) if i not in journal.done]
     done = len(job.grid) - sum(len(job.slabs[i].target) for i in numbers)
     report(Progress(done, len(job.grid)))
+    doubled: set[Duplicate] = set()
+
+    def compute(i: int, planes: Planes) -> Planes:
+        doubled.update(equal_neighbours(job.slabs[i], planes))
+        return compute_slab(job, interpolator, job.slabs[i], planes)
+
     finished = run_serial(
         numbers,
-        read=lambda i: reader.read(job.slabs[i].source),
-        compute=lambda i, planes: compute_slab(job, interpolator, job.slabs[i], planes),
+        read=lambda i: read_slab(reader, job.slabs[i]),
+        compute=compute,
         write=lambda i, planes: writer.write(job.slabs[i].target.start, planes),
     )
     for i in finished:
         journal.add(i)
         done += len(job.slabs[i].target)
         report(Progress(done, len(job.grid)))
+    return doubled
+
+
+def equal_neighbours(slab: Slab, planes: Planes) -> Iterator[Duplicate]:
+    """Planes of a slab that equal the one before them and are not empty; others cost a look at their first row."""
+    for (one, before), (other, after) in pairwise(zip(slab.source, planes, strict=True)):
+        if np.array_equal(before[0], after[0]) and np.array_equal(before, after) and np.ptp(after):
+            yield Duplicate(other, one)
+
+
+def read_slab(reader: VolumeReader, slab: Slab) -> Planes:
+    """The input planes of a slab, (n, Y, X)."""
+    runs = [reader.read(run) for run in slab.runs()]
+    return runs[0] if len(runs) == 1 else np.concatenate(runs)
 
 
 def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Planes) -> Planes:
@@ -304,7 +338,7 @@ def acquired_planes(job: Job, slab: Slab, planes: Planes) -> Planes:
     for k in slab.target:
         i, t = job.grid.locate(k)
         if not t:
-            output[k - slab.target.start] = planes[i - slab.source.start]
+            output[k - slab.target.start] = planes[slab.source.index(i)]
     return output
 
 
@@ -328,10 +362,8 @@ def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
 
 
 def context_planes(job: Job, slab: Slab, planes: Planes, i: int) -> NDArray[np.float32]:
-    """The planes around gap i, normalised, shape (2 * context, Y, X); the ends of the stack are repeated."""
-    context = job.needs.context
-    around = [min(max(k, 0), job.grid.planes - 1) for k in range(i + 1 - context, i + 1 + context)]
-    chosen = planes[[k - slab.source.start for k in around]]
+    """The planes around the gap after kept plane i, normalised, shape (2 * context, Y, X)."""
+    chosen = planes[[slab.source.index(k) for k in job.grid.around(i, job.needs.context)]]
     if job.fill_nonfinite and chosen.dtype.kind == "f":
         chosen = np.stack([fill_nonfinite(plane) for plane in chosen])
     return job.normalizer.normalize(chosen)

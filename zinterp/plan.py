@@ -1,8 +1,11 @@
 """Which planes are read and which are written: exact arithmetic, no data."""
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+from itertools import groupby
 from typing import Self
 
 from zinterp.errors import BadOptionError
@@ -20,10 +23,14 @@ class ZGrid:
         Input planes; they lie at 0, 1, ..., planes - 1.
     depths : tuple of Fraction
         Where in each gap planes are put, strictly between 0 and 1, rising.
+    dropped : tuple of int
+        Input planes that count as not acquired, rising; never the first or the last. The output planes stay where they
+        are, and those at and beside a dropped plane lie in the wider gap between its neighbours.
     """
 
     planes: int
     depths: tuple[Fraction, ...]
+    dropped: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.planes < 2:
@@ -33,6 +40,11 @@ class ZGrid:
             given = ", ".join(str(float(t)) for t in self.depths) or "none"
             raise BadOptionError(
                 f"the depths are {given}, expected different numbers between 0 and 1: write 0.25,0.5,0.75"
+            )
+        if list(self.dropped) != sorted({*self.dropped} & {*range(1, self.planes - 1)}):
+            raise BadOptionError(
+                f"the planes to drop are {', '.join(map(str, self.dropped))}, expected rising numbers from 1 to "
+                f"{self.planes - 2}: the first and the last plane stay"
             )
 
     @classmethod
@@ -77,12 +89,53 @@ class ZGrid:
         even = tuple(Fraction(i, self.period) for i in range(1, self.period))
         return Fraction(1, self.period) if self.depths == even else None
 
+    @cached_property
+    def kept(self) -> tuple[int, ...]:
+        """The input planes that are not dropped, rising."""
+        dropped = set(self.dropped)
+        return tuple(i for i in range(self.planes) if i not in dropped)
+
     def locate(self, k: int) -> tuple[int, Fraction]:
-        """The acquired plane i at or before output plane k, and k's depth t in [0, 1) in the gap after i."""
+        """The kept plane at or before output plane k, and k's depth t in [0, 1) in the gap after it."""
         if not 0 <= k < len(self):
             raise IndexError(f"got output plane {k}, expected 0 to {len(self) - 1}")
         i, inside = divmod(k, self.period)
-        return i, (self.depths[inside - 1] if inside else Fraction(0))
+        depth = self.depths[inside - 1] if inside else Fraction(0)
+        before = self.kept[bisect_right(self.kept, i) - 1]
+        if depth == 0 and before == i:
+            return i, depth
+        return before, (i - before + depth) / (self.after(before) - before)
+
+    def after(self, plane: int) -> int:
+        """The kept plane that follows a kept plane, which must not be the last."""
+        return self.kept[bisect_right(self.kept, plane)]
+
+    def around(self, before: int, context: int) -> tuple[int, ...]:
+        """The planes that an interpolator is to see for the gap after a kept plane.
+
+        Parameters
+        ----------
+        before : int
+            The kept plane on the near side of the gap.
+        context : int
+            Planes on each side of the gap, at least 1.
+
+        Returns
+        -------
+        tuple of int, length 2 * context
+            In order, as far apart as the gap is wide or as nearly so as the kept planes allow; the ends of the stack
+            are repeated.
+        """
+        after = self.after(before)
+        width = after - before
+        left = [self._nearest(before - j * width, outwards=-1) for j in reversed(range(context))]
+        return (*left, *(self._nearest(after + j * width, outwards=1) for j in range(context)))
+
+    def _nearest(self, place: int, *, outwards: int) -> int:
+        """The kept plane nearest to a place; of two at one distance that farther out, -1 down or 1 up."""
+        above = bisect_left(self.kept, place)
+        pair = self.kept[max(above - 1, 0)], self.kept[min(above, len(self.kept) - 1)]
+        return min(pair, key=lambda i: (abs(i - place), -i * outwards))
 
 
 def exact_depth(text: str) -> Fraction:
@@ -94,10 +147,19 @@ def exact_depth(text: str) -> Fraction:
 
 @dataclass(frozen=True)
 class Slab:
-    """The unit of work: the input planes it reads, context included, and the output planes that it alone writes."""
+    """The unit of work: the input planes it reads, context included, and the output planes that it alone writes.
 
-    source: range
+    ``source`` rises, and is a range unless planes in between are dropped.
+    """
+
+    source: Sequence[int]
     target: range
+
+    def runs(self) -> Iterator[range]:
+        """The input planes in runs without a gap."""
+        for _, run in groupby(enumerate(self.source), key=lambda pair: pair[1] - pair[0]):
+            planes = [plane for _, plane in run]
+            yield range(planes[0], planes[-1] + 1)
 
 
 def plan_slabs(grid: ZGrid, *, depth: int, context: int) -> list[Slab]:
@@ -121,10 +183,9 @@ def plan_slabs(grid: ZGrid, *, depth: int, context: int) -> list[Slab]:
     slabs = []
     for start in range(0, len(grid), depth):
         target = range(start, min(start + depth, len(grid)))
-        first, last = grid.planes, -1
-        for k in target:
-            i, t = grid.locate(k)
-            first = min(first, i - (context - 1 if t else 0))
-            last = max(last, i + (context if t else 0))
-        slabs.append(Slab(range(max(first, 0), min(last + 1, grid.planes)), target))
+        needed: set[int] = set()
+        for before, group in groupby(map(grid.locate, target), key=lambda located: located[0]):
+            needed |= {before} if all(t == 0 for _, t in group) else {before, *grid.around(before, context)}
+        source = range(min(needed), max(needed) + 1)
+        slabs.append(Slab(source if len(source) == len(needed) else tuple(sorted(needed)), target))
     return slabs

@@ -1,12 +1,20 @@
 """``zinterp info``."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from zinterp.cli.options import geometry_options, given, input_options, log_options, network_options
+from zinterp.cli.options import (
+    duplicates_option,
+    geometry_options,
+    given,
+    input_options,
+    log_options,
+    network_options,
+)
 from zinterp.cli.text import describe_job, describe_volume, printable
 
 
@@ -15,10 +23,12 @@ from zinterp.cli.text import describe_job, describe_volume, printable
 @geometry_options
 @network_options
 @input_options
+@duplicates_option("--duplicates", "Also say which planes repeat the one before them.")
 @click.option("--json", "as_json", is_flag=True, envvar="ZINTERP_INFO_JSON", help="As JSON, one object an input.")
 @log_options
 def command(
     inputs: tuple[Path, ...],
+    duplicates: float | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -31,7 +41,9 @@ def command(
     Examples:
       zinterp info stack.tif
       zinterp info stack.tif --factor 4
+      zinterp info stack.tif --duplicates
     """
+    from zinterp.duplicates import describe, find_duplicates
     from zinterp.estimate import estimate
     from zinterp.io import open_volume
     from zinterp.job import UpsampleOptions, plan_job
@@ -42,6 +54,7 @@ def command(
     for source in inputs:
         with open_volume(source, channel=chosen.get("channel", 0), time=chosen.get("time", 0)) as reader:
             info = reader.info
+            repeated = None if duplicates is None else find_duplicates(reader, duplicates)
             job = cost = None
             if settings is not None:
                 interpolator = build_interpolator(settings)
@@ -61,6 +74,8 @@ def command(
                 "channels": info.channels,
                 "times": info.times,
             }
+            if repeated is not None:
+                facts["duplicates"] = [asdict(duplicate) for duplicate in repeated]
             if job is not None and cost is not None:
                 facts["job"] = {"planes": len(job.grid), "bytes": job.output.bytes, "seconds": round(cost.seconds, 1)}
             click.echo(json.dumps(facts))
@@ -73,6 +88,8 @@ def command(
             click.echo(
                 f"  holds       {info.channels} channels and {info.times} times, of which one is upsampled at a time"
             )
+        if repeated is not None:
+            click.echo(f"  duplicates  {describe(repeated) or 'none'}")
         if job is not None and cost is not None:
             click.echo("\n".join(describe_job(job)))
             click.echo(f"  time        about {cost.seconds:.0f} s of computing here, from one tile timed")

@@ -1,7 +1,7 @@
 """Options that more than one command has, each declared once.
 
 --model  --device  --precision  --tile  --overlap  --max-memory  --intensity-range  --voxel-size  --channel  --time
---fill-nonfinite  --factor  --depths  --config  --quiet  -v  --log-file  --json
+--fill-nonfinite  --drop-duplicates  --factor  --depths  --config  --quiet  -v  --log-file  --json
 """
 
 import logging
@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from zinterp.cli.text import printable
+from zinterp.duplicates import THRESHOLD, checked_threshold
 from zinterp.errors import BadOptionError
 from zinterp.volume import VoxelSize
 
@@ -78,6 +79,43 @@ class Gaps(click.ParamType[tuple[int, int]]):
         if not match:
             self.fail(f"{value!r} is not a range, expected LEAST-MOST: write 2-8", param, ctx)
         return int(match[1]), int(match[2])
+
+
+class LossWeights(click.ParamType[dict[str, float]]):
+    """Numbers with names, NAME=NUMBER,..."""
+
+    name = "NAME=NUMBER,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, float]:
+        """Text to numbers by name."""
+        if isinstance(value, dict):
+            return value
+        try:
+            pairs = [part.split("=") for part in str(value).split(",")]
+            return {name.strip(): float(number) for name, number in pairs}
+        except ValueError:
+            self.fail(f"{value!r} are no weights, expected names and numbers: write perceptual=0.01", param, ctx)
+
+
+class Part(click.ParamType[float]):
+    """A part, 0 to 1; true is the default one, as an option without its value."""
+
+    name = "PART"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text to a number."""
+        option = param.opts[0] if param is not None else ""
+        try:
+            return checked_threshold(value if isinstance(value, bool) else float(value))
+        except BadOptionError as error:
+            self.fail(str(error), param, ctx)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a number, expected a part of the pixels from 0 to 1: "
+                f"put {option} after the stack, or write {option}={THRESHOLD}",
+                param,
+                ctx,
+            )
 
 
 class Voxel(click.ParamType[VoxelSize]):
@@ -218,7 +256,8 @@ def network_options(command: Command) -> Command:
             "-m",
             "--model",
             metavar="NAME|FILE",
-            help="cubic, linear, a name that 'zinterp models' lists, or a weights file.  [default: the first listed]",
+            help="optical-flow, cubic, linear, a name that 'zinterp models' lists, or a weights file.  [default: the "
+            "first listed]",
         ),
         click.option(
             "--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where the network computes.  [default: auto]"
@@ -256,6 +295,18 @@ def input_options(command: Command) -> Command:
             help="Interpolate around NaN and infinite pixels, not refuse them.",
         ),
     )(command)
+
+
+def duplicates_option(name: str, text: str) -> Callable[[Command], Command]:
+    """--drop-duplicates and --duplicates, with or without a threshold."""
+    return click.option(
+        name,
+        type=Part(),
+        is_flag=False,
+        flag_value=str(THRESHOLD),
+        metavar="[THRESHOLD]",
+        help=f"{text} Fewer than this part of their pixels differ; 0 finds none.  [without a value: {THRESHOLD}]",
+    )
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -24,10 +24,10 @@ def describe_volume(info: "VolumeInfo") -> str:
 def describe_job(job: "Job") -> list[str]:
     """The lines about a job that is planned."""
     tiles = job.layout.counts[0] * job.layout.counts[1]
-    made = len(job.grid) - job.grid.planes
+    kept = len(job.grid.kept)
     return [
         f"  output      {describe_volume(job.output)}, {job.output.format}",
-        f"  of these    {job.grid.planes} acquired, {made} synthesised, {len(job.slabs)} slabs",
+        f"  of these    {kept} acquired, {len(job.grid) - kept} synthesised, {len(job.slabs)} slabs",
         f"  voxel size  {job.output.voxel_size} (z, y, x)",
         f"  model       {job.model}, {tiles} tiles of {job.layout.tile[1]} x {job.layout.tile[0]} pixels a plane",
         f"  intensity   {job.normalizer.low:g} to {job.normalizer.high:g} as 0 to 1",

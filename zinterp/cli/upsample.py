@@ -3,13 +3,23 @@
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from zinterp.cli.options import geometry_options, given, input_options, log_options, network_options
+from zinterp.cli.options import (
+    duplicates_option,
+    geometry_options,
+    given,
+    input_options,
+    log_options,
+    network_options,
+)
 from zinterp.cli.progress import logger, show_progress
 from zinterp.cli.text import describe_job
+
+if TYPE_CHECKING:
+    from zinterp.job import Job
 
 
 @click.command("upsample")
@@ -21,6 +31,7 @@ from zinterp.cli.text import describe_job
 @geometry_options
 @network_options
 @input_options
+@duplicates_option("--drop-duplicates", "Make planes anew that repeat the one before them.")
 @click.option(
     "--format", type=click.Choice(["tiff", "ome-tiff", "ome-zarr"]), help="Of the output.  [default: by suffix]"
 )
@@ -78,17 +89,24 @@ def command(
     for source, target in zip(inputs, targets, strict=True):
         if dry_run:
             with opened(source, target, settings, interpolator) as (job, _, interpolator):
-                click.echo("\n".join([f"{source} -> {target}", *describe_job(job)]))
+                facts = {"source": str(source), "output": str(target), "planes": len(job.grid)}
+                facts |= {"dropped": job.grid.dropped}
+                click.echo(json.dumps(facts) if as_json else "\n".join([f"{source} -> {target}", *describe_job(job)]))
             continue
         if len(inputs) > 1 and interpolator is None:
             interpolator = build_interpolator(settings)
         start = time.monotonic()
+        jobs: list[Job] = []
         with show_progress(source.name, "planes") as show:
-            upsample(source, target, interpolator=interpolator, report=lambda p: show(p.done, p.total), **chosen)
+            upsample(
+                source,
+                target,
+                interpolator=interpolator,
+                report=lambda p: show(p.done, p.total),
+                decided=jobs.append,
+                **chosen,
+            )
         seconds = time.monotonic() - start
         logger.info("wrote %s in %.1f s", target, seconds)
-        click.echo(
-            json.dumps({"source": str(source), "output": str(target), "seconds": round(seconds, 3)})
-            if as_json
-            else target
-        )
+        facts = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
+        click.echo(json.dumps(facts | {"dropped": jobs[0].grid.dropped}) if as_json else target)

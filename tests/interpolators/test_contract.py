@@ -42,6 +42,8 @@ def test_equal_planes_come_back(interpolator: Interpolator) -> None:
 def test_planes_that_change_in_a_straight_line_come_back(interpolator: Interpolator) -> None:
     planes = planes_for(interpolator)
     context = interpolator.needs.context
+    if context == 1 and interpolator.identity != "linear":
+        pytest.skip("any two planes lie on a straight line, so whoever sees no others and follows motion leaves it")
     slope = make_stack((1, 64, 80), "float32", 9)
     steps = np.arange(1 - context, context + 1, dtype=np.float32)[:, None, None]
     ramp = planes[:, :1] + steps * slope
@@ -83,7 +85,7 @@ def test_a_plane_does_not_depend_on_what_else_is_asked_for(interpolator: Interpo
 
 def test_uncertainty_comes_with_the_same_planes(interpolator: Interpolator) -> None:
     planes = planes_for(interpolator)
-    assert isinstance(interpolator, Uncertain) != (interpolator.identity in CLASSICAL)
+    assert isinstance(interpolator, Uncertain) == interpolator.identity.startswith(("fast@", "mirror-unet@"))
     if not isinstance(interpolator, Uncertain):
         return
     made, sigma = interpolator.uncertainty(planes, TIMES)

@@ -19,7 +19,17 @@ def _cubic() -> Interpolator:
     return CubicInterpolator()
 
 
-CLASSICAL: dict[str, Callable[[], Interpolator]] = {"linear": _linear, "cubic": _cubic}
+def _optical_flow() -> Interpolator:
+    from zinterp.interpolators.optical_flow import OpticalFlowInterpolator
+
+    return OpticalFlowInterpolator()
+
+
+CLASSICAL: dict[str, Callable[[], Interpolator]] = {
+    "linear": _linear,
+    "cubic": _cubic,
+    "optical-flow": _optical_flow,
+}
 """Interpolators without weights, by name. All other names are those of weights."""
 
 
@@ -29,7 +39,8 @@ def create_interpolator(model: str | None = None, *, device: str = "auto", preci
     Parameters
     ----------
     model : str or None
-        ``linear``, ``cubic``, the name of shipped weights, or the path of a weights file; None is the shipped default.
+        ``linear``, ``cubic``, ``optical-flow``, the name of shipped weights, or the path of a weights file; None is the
+        shipped default.
     device, precision : str
         Where and how a network computes; see ``NetworkInterpolator``.
 
@@ -42,10 +53,10 @@ def create_interpolator(model: str | None = None, *, device: str = "auto", preci
     """
     if model in CLASSICAL:
         return CLASSICAL[model]()
-    from zinterp.interpolators.network import NetworkInterpolator
+    from zinterp.interpolators.network import interpolator_of
     from zinterp.interpolators.weights import find_weights, load_network, sha256_of, shipped_weights
 
     name, path = find_weights(model if model is not None else next(iter(shipped_weights())))
-    return NetworkInterpolator(
+    return interpolator_of(
         load_network(path), identity=f"{name}@{sha256_of(path)[:12]}", device=device, precision=precision
     )

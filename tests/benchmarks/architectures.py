@@ -26,7 +26,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parent))
 from quality import table
 
-from zinterp.interpolators.network import NetworkInterpolator
+from zinterp.interpolators.network import interpolator_of
 from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, warp
 from zinterp.models.mirror_unet import (
     BOUND,
@@ -42,8 +42,9 @@ from zinterp.models.mirror_unet import (
     time_shares,
 )
 from zinterp.training.data import Augmentation, CropSampler, read_training_volumes
-from zinterp.training.losses import UNCERTAINTY_WEIGHT, likelihood
-from zinterp.training.train import learning_rate_factor, update_average
+from zinterp.training.losses import likelihood
+from zinterp.training.objectives import ForMirrorUNet
+from zinterp.training.train import update_average
 
 logger = logging.getLogger("architectures")
 
@@ -54,7 +55,8 @@ RATE, EMA = 1.5e-3, 0.99
 class Plain(nn.Module):
     """Direct synthesis: a residual U-Net over four planes, without motion and without statistics of the grain."""
 
-    context, multiple_of = 2, 16
+    context, multiple_of, uncertain = 2, 16, True
+    overlap, bytes_per_pixel = MirrorUNet.overlap, MirrorUNet.bytes_per_pixel
     inputs = 10  # channels
     outputs = 3  # of the head: residual, blend, doubt
     phases = 1
@@ -262,7 +264,9 @@ def laplace(made: Prediction, target: Tensor) -> Tensor:
 def both(made: Prediction, target: Tensor) -> Tensor:
     """What the shipped weights are trained on."""
     assert made.sigma is not None
-    return relative(mse)(made, target) + UNCERTAINTY_WEIGHT * likelihood((made.planes - target).detach(), made.sigma)
+    return relative(mse)(made, target) + ForMirrorUNet.uncertainty * likelihood(
+        (made.planes - target).detach(), made.sigma
+    )
 
 
 VARIANTS: dict[str, tuple[Callable[[], nn.Module], Loss]] = {
@@ -294,7 +298,7 @@ def train(name: str, volumes: Any, steps: int, batch: int) -> nn.Module:
     for step, (crops, _) in enumerate(sampler.batches(batch)):
         if step == steps:
             break
-        optimizer.param_groups[0]["lr"] = RATE * learning_rate_factor(step, step / steps)
+        optimizer.param_groups[0]["lr"] = RATE * ForMirrorUNet().rate_factor(step, step / steps)
         with torch.autocast("cpu", torch.bfloat16):
             made = network(crops.planes[:, 3 - c : 3 + c], crops.times)
         value = loss(made, crops.targets)
@@ -324,7 +328,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     volumes = read_training_volumes([Path(p) for p in args.train.split(",")])
     networks = ((name, train(name, volumes, args.steps, args.batch)) for name in args.variants.split(","))
-    models = ((name, NetworkInterpolator(network, identity=name)) for name, network in networks)
+    models = ((name, interpolator_of(network, identity=name)) for name, network in networks)
     results = table(models, args.score.split(","))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))

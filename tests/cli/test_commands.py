@@ -112,6 +112,9 @@ def test_models_lists_and_verifies(run: Run) -> None:
     assert json.loads(run("models", "--json").stdout)["mirror-unet"]["parameters"] > 10**6
 
 
+TRAIN = ["train", "a.tif", "--out", "w.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -120,7 +123,7 @@ def test_models_lists_and_verifies(run: Run) -> None:
         (["upsample", "a.tif", "-f", "-2"], 1, "the factor is -2"),
         (["upsample", "a.tif", "-f", "2.5"], 2, "'2.5' is not a valid integer"),
         (["upsample", "a.tif", "--depths", "0.5,x"], 2, "'x' is not a number"),
-        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of fast, mirror-unet"),
+        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of fast, "),
         (["upsample", "none.tif", "-f", "2"], 1, "none.tif does not exist"),
         (["upsample", "text.tif", "-f", "2"], 1, "cannot be read as TIFF"),
         (["upsample", "one.tif", "-f", "2"], 1, "the stack has 1 plane, expected at least 2"),
@@ -130,6 +133,10 @@ def test_models_lists_and_verifies(run: Run) -> None:
         (["upsample", "a.tif", "-f", "2", "--voxel-size", "5"], 2, "expected ZxYxXUNIT"),
         (["upsample", "a.tif", "-f", "2", "--max-memory", "much"], 2, "'much' is not a size"),
         (["upsample", "a.tif", "-f", "2", "--intensity-range", "1"], 2, "is not two numbers"),
+        (["upsample", "--drop-duplicates", "a.tif", "-f", "2"], 2, "put --drop-duplicates after the stack, or write"),
+        (["upsample", "a.tif", "-f", "2", "--drop-duplicates", "1.5"], 2, "expected a part of the pixels from 0 to 1"),
+        (["info", "--duplicates", "a.tif"], 2, "put --duplicates after the stack, or write --duplicates=0.01"),
+        (["upsample", "same.tif", "-f", "2", "--drop-duplicates"], 1, "all 3 planes are the same"),
         (["upsample", "a.tif", "-f", "2", "--log-file", "no/log"], 2, "cannot write the log"),
         (["upsample", "a.tif", "-f", "2", "--log-file", "a.tif"], 2, "is named like a stack"),
         (["upsample", "a.tif", "-f", "2", "-o", "x" * 300 + ".tif"], 1, "File name too long"),
@@ -139,7 +146,12 @@ def test_models_lists_and_verifies(run: Run) -> None:
         (["demo", "-o", "a.tif/x"], 1, "cannot make the folder"),
         (["train", "a.tif", "--out", "w.safetensors"], 1, "got both or neither of steps and minutes"),
         (["train", "a.tif", "--out", "w.safetensors", "--gaps", "4"], 2, "expected LEAST-MOST"),
-        (["train", "a.tif", "--out", "w.safetensors", "--steps", "1", "--network", "fast"], 1, "give --init none"),
+        ([*TRAIN, "--steps", "1", "--model", "fast", "--init", "b"], 1, "a file says what network it is for"),
+        ([*TRAIN, "--steps", "1", "--loss-weights", "much"], 2, "write perceptual=0.01"),
+        ([*TRAIN, "--steps", "1", "--loss-weights", "l1=3"], 1, "expected some of uncertainty=0.1"),
+        ([*TRAIN, "--steps", "1", "--published"], 1, "expected --init none and one of super-slomo"),
+        ([*TRAIN, "--steps", "1", "--features"], 1, "got --features with steps, expected --minutes"),
+        ([*TRAIN, "--minutes", "1", "--features", "--model", "fbnet"], 1, "got --features with model"),
         (["train", "a.tif", "--out", "a.tif", "--steps", "1"], 1, "a name that ends in .safetensors"),
     ],
 )
@@ -148,6 +160,7 @@ def test_bad_usage_costs_one_line_and_leaves_nothing(
 ) -> None:
     write_imagej(tmp_path / "a.tif", make_stack())
     write_imagej(tmp_path / "one.tif", make_stack((1, 40, 48)))
+    write_imagej(tmp_path / "same.tif", make_stack()[[0, 0, 0]])
     (tmp_path / "text.tif").write_text("hello")
     before = {p.name for p in tmp_path.iterdir()}
     result = run(*arguments)
@@ -217,7 +230,7 @@ def test_a_signal_stops_cleanly_and_resume_gives_the_same_bytes(
 def test_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
     write_imagej(tmp_path / "a.tif", make_stack((20, 64, 64)))
     arguments = ["train", "a.tif", "--out", "w.safetensors", "--batch", "2", "--crop", "32", "--held-out", "0.3"]
-    scratch = ["--init", "none", "--network", "fast", "--steps", "3", "--learning-rate", "0.001", "--seed", "4"]
+    scratch = ["--init", "none", "--model", "fast", "--steps", "3", "--learning-rate", "0.001", "--seed", "4"]
     result = run(*arguments, *scratch)
     assert result.returncode == 0, result.stderr
     assert "planes are hidden along z, gaps of 2 to 4, starting from random weights" in result.stderr
@@ -226,6 +239,21 @@ def test_training_from_the_command_line(run: Run, tmp_path: Path) -> None:
     assert "step 3" in result.stderr
     upsampled = run("upsample", "a.tif", "-f", "2", "--model", "w.safetensors")
     assert upsampled.returncode == 0, upsampled.stderr
+
+
+def test_other_networks_and_the_features_are_trained_too(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack((20, 64, 64)))
+    arguments = ["train", "a.tif", "--model", "fbnet", "--init", "none", "--steps", "2", "--batch", "1", "--crop", "32"]
+    result = run(*arguments, "--out", "w.safetensors", "--loss-weights", "l1=3,ssim=0")
+    assert result.returncode == 0, result.stderr
+    upsampled = run("upsample", "a.tif", "-f", "2", "--model", "w.safetensors")
+    assert upsampled.returncode == 0, upsampled.stderr
+    result = run("train", "a.tif", "--features", "--minutes", "0.01", "--out", "f.safetensors")
+    assert result.returncode == 0, result.stderr
+    assert "of the intensity range off on average" in result.stdout
+    refused = run("upsample", "a.tif", "-f", "3", "--model", "f.safetensors")
+    assert refused.returncode == 1
+    assert "is for the network 'autoencoder'" in refused.stderr
 
 
 def test_training_goes_on_from_the_shipped_weights_and_says_when_it_did_not_help(run: Run, tmp_path: Path) -> None:
@@ -241,6 +269,44 @@ def test_training_goes_on_from_the_shipped_weights_and_says_when_it_did_not_help
     kept = run(*arguments, "--held-out", "0")
     assert kept.returncode == 0, kept.stderr
     assert kept.stdout.endswith("not known\n")
+
+
+def test_duplicates_are_dropped_and_named(run: Run, tmp_path: Path) -> None:
+    stack = make_stack((6, 96, 112))[[0, 1, 1, 2, 3, 4, 5]]
+    write_imagej(tmp_path / "a.tif", stack)
+    for arguments in (["--drop-duplicates", "-f", "2", "a.tif"], ["a.tif", "-f", "2", "--drop-duplicates=0.02"]):
+        result = run("upsample", *arguments, "-m", "linear", "--overwrite", "--json")
+        assert result.returncode == 0, result.stderr
+        assert "dropped 1 of 7 planes as duplicates, to be made from the planes around them: 2 (as 1)" in result.stderr
+        assert json.loads(result.stdout)["dropped"] == [2]
+    with open_volume(tmp_path / "a_x2.tif") as reader:
+        dense = reader.read(range(13))
+    assert np.array_equal(np.delete(dense[::2], 2, axis=0), np.delete(stack, 2, axis=0))
+    planned = ["upsample", "a.tif", "-f", "2", "-o", "b.tif", "--dry-run", "--drop-duplicates"]
+    said = run(*planned).stdout
+    assert "6 acquired, 7 synthesised" in said
+    assert "2 (as 1)" in said
+    assert json.loads(run(*planned, "--json").stdout) == {
+        "source": "a.tif",
+        "output": "b.tif",
+        "planes": 13,
+        "dropped": [2],
+    }
+    (tmp_path / "c.toml").write_text("drop-duplicates = true\n")
+    assert "2 (as 1)" in run(*planned[:-1], "--config", "c.toml").stdout
+    assert "2 (as 1)" in run(*planned[:-1], env={"ZINTERP_UPSAMPLE_DROP_DUPLICATES": "0.05"}).stdout
+    assert "as 1" not in run(*planned[:-1], "--drop-duplicates=0").stdout
+
+
+def test_info_names_duplicates_when_asked(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack((6, 96, 112))[[0, 1, 1, 2, 3, 4, 5]])
+    assert "duplicates  2 (as 1)" in run("info", "a.tif", "--duplicates").stdout
+    assert "duplicates  none" in run("info", "a.tif", "--duplicates=0").stdout
+    assert "duplicates" not in run("info", "a.tif").stdout
+    assert json.loads(run("info", "a.tif", "--json", "--duplicates").stdout)["duplicates"] == [
+        {"plane": 2, "repeats": 1}
+    ]
+    assert "duplicates" not in json.loads(run("info", "a.tif", "--json").stdout)
 
 
 def test_text_for_a_terminal_cannot_steer_it() -> None:

@@ -14,7 +14,9 @@ from zinterp.interpolators.weights import (
     DIRECTORY_VARIABLE,
     INDEX,
     find_weights,
+    load_features,
     load_network,
+    read_index,
     save_network,
     sha256_of,
     shipped_weights,
@@ -69,7 +71,7 @@ def test_a_path_is_a_model(weights: Path) -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
-        BadOptionError, match=r"expected one of fast, mirror-unet, cubic, linear or a \.safetensors file"
+        BadOptionError, match=r"expected one of fast, .*optical-flow, cubic, linear or a \.safetensors file"
     ):
         create_interpolator("rife")
 
@@ -141,8 +143,28 @@ def test_a_damaged_index_is_refused(text: str, tmp_path: Path, monkeypatch: pyte
         shipped_weights()
 
 
+def test_the_features_are_shipped_and_fixed() -> None:
+    features = load_features()
+    assert not any(p.requires_grad for p in features.parameters())
+    described = read_index().features
+    assert described is not None
+    assert sum(p.numel() for p in features.parameters()) == described.parameters
+    planes = torch.rand(1, 1, 32, 48)
+    assert features.features(planes).shape == (1, 64, 8, 12)
+    with pytest.raises(BadWeightsError, match="is for the network 'autoencoder', expected one of mirror-unet"):
+        load_network(described.path)
+
+
+def test_an_index_without_features_says_so(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_index(weights.parent, weights, sha256_of(weights))
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(weights.parent))
+    with pytest.raises(BadWeightsError, match="has no features to compare planes by"):
+        load_features()
+
+
 def test_the_index_names_public_sources() -> None:
     index = tomllib.loads((weights_directory() / INDEX).read_text(encoding="utf-8"))
-    sources = [data["source"] for entry in index["weights"].values() for data in entry["data"]]
+    entries = [*index["weights"].values(), index["features"]]
+    sources = [data["source"] for entry in entries for data in entry["data"]]
     assert sources
     assert all(source.startswith("github.com/") for source in sources)

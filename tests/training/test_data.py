@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import torch
+from scipy import ndimage
 
 from tests.conftest import make_stack, write_imagej
 from zinterp.errors import BadVolumeError, InputError
+from zinterp.models.layers import warp
 from zinterp.training.data import Augmentation, CropSampler, axes_of, read_training_volumes
 
 NEVER = Augmentation(
@@ -165,3 +168,34 @@ def test_reading_normalises_and_reads_each_stack_once(tmp_path: Path) -> None:
         read_training_volumes([tmp_path / "nan.tif"])
     with pytest.raises(InputError, match="does not exist"):
         read_training_volumes([tmp_path / "b.tif"])
+
+
+def test_pairs_of_known_motion_are_warped_by_it() -> None:
+    volume = ndimage.gaussian_filter(np.random.default_rng(0).random((24, 80, 80)), 2)
+    volume = ((volume - volume.min()) / np.ptp(volume)).astype(np.float16)
+    sampler = CropSampler([volume], size=64, moved=16, seed=1)
+    moved = sampler.batch(1).moved
+    assert moved is not None
+    assert moved.planes.shape == moved.flow01.shape == (16, 2, 64, 64)
+    first, second = moved.planes[:, :1], moved.planes[:, 1:]
+    off = (warp(second, moved.flow01) - first).square().mean(dim=(1, 2, 3)).sqrt()
+    apart = (second - first).square().mean(dim=(1, 2, 3)).sqrt()
+    clean = off < 0.01
+    assert 3 < clean.sum() < 14  # the others have noise
+    assert (off[clean] < apart[clean]).all()
+    lengths = moved.flow01.square().sum(dim=1).sqrt().mean(dim=(1, 2))
+    assert lengths.min() < 0.7
+    assert 3 < lengths.max() < 12
+    assert sampler.batch(1).moved is not moved
+
+
+def test_no_pairs_unless_asked_for() -> None:
+    volume = np.random.default_rng(0).random((20, 32, 32)).astype(np.float16)
+    assert CropSampler([volume], size=32).batch(1).moved is None
+
+
+def test_a_batch_has_the_planes_beside_the_gap() -> None:
+    volume = np.random.default_rng(0).random((20, 32, 32)).astype(np.float16)
+    batch = CropSampler([volume], size=32, context=3).batch(2)
+    assert torch.equal(batch.around(1), batch.planes[:, 2:4])
+    assert torch.equal(batch.around(3), batch.planes)

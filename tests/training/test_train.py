@@ -17,7 +17,7 @@ from zinterp.phantom import Phantom
 from zinterp.training.checkpoint import Checkpoint
 from zinterp.training.held_out import HeldOut, gain, split
 from zinterp.training.losses import likelihood, log_mse
-from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, learning_rate_factor, train
+from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, train
 
 SMALL = {"sizes": {"channels": [8, 16, 16]}, "batch": 4, "crop": 32}
 
@@ -272,14 +272,6 @@ def test_stacks_with_thick_planes_are_trained_at_narrow_gaps() -> None:
     assert TrainingOptions(steps=1, axes=(0,)).chosen_gaps == GAPS_ALONG_Z
     assert TrainingOptions(steps=1, axes=(0,), gaps=(3, 5)).chosen_gaps == (3, 5)
     assert TrainingOptions(steps=1).chosen_gaps[1] > GAPS_ALONG_Z[1]
-
-
-def test_learning_rate_warms_up_and_falls() -> None:
-    assert learning_rate_factor(0, 0) == pytest.approx(0.005)
-    assert learning_rate_factor(50, 0.05) == pytest.approx(0.5, rel=0.02)  # of a short training
-    assert learning_rate_factor(50, 0.1) > 0.95
-    assert learning_rate_factor(500, 0) == 1
-    assert learning_rate_factor(500, 1) == pytest.approx(0.01)
 
 
 def test_log_mse_counts_every_crops_decibels_alike() -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import click
 
-from zinterp.cli.options import Gaps, given, log_options
+from zinterp.cli.options import Gaps, LossWeights, given, log_options
 from zinterp.cli.progress import logger, show_progress
-from zinterp.models import NETWORKS
+from zinterp.models import NETWORKS, PUBLISHED
+
+DEFAULT = next(iter(NETWORKS))
 
 
 @click.command("train")
@@ -18,12 +20,25 @@ from zinterp.models import NETWORKS
 @click.option("--steps", type=click.IntRange(min=1), help="How long: so many steps.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="How long: so many minutes.")
 @click.option(
-    "--init", metavar="NAME|FILE|none", help="Weights to start from; none are random ones.  [default: the shipped ones]"
+    "--model",
+    type=click.Choice(list(NETWORKS)),
+    help=f"The network, trained with its own losses.  [default: {DEFAULT}]",
+)
+@click.option("--published", is_flag=True, help="--model at the size that it was published with; needs --init none.")
+@click.option(
+    "--init",
+    metavar="FILE|none",
+    help="Weights to start from; none are random ones.  [default: the shipped ones of --model]",
 )
 @click.option(
-    "--network",
-    type=click.Choice(list(NETWORKS)),
-    help="What to train from random weights.  [default: that of the weights to start from; without any, fast]",
+    "--features",
+    is_flag=True,
+    help="Train instead the autoencoder that super-slomo's perceptual loss compares planes by; needs --minutes.",
+)
+@click.option(
+    "--loss-weights",
+    type=LossWeights(),
+    help="Weights of single terms of the network's loss, such as perceptual=0.01,smoothness=0.5.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where to train: cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, help="Of weights and crops.  [default: 0]")
@@ -46,7 +61,7 @@ from zinterp.models import NETWORKS
 @click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
-    help="At its highest.  [default: 0.0003, from random weights 0.0015]",
+    help="At its highest.  [default: what suits the network]",
 )
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside the output.")
 @click.option("--overwrite", is_flag=True, help="Replace the output, or begin an interrupted training anew.")
@@ -54,8 +69,10 @@ from zinterp.models import NETWORKS
 def command(
     stacks: tuple[Path, ...],
     out: Path,
+    model: str | None,
+    published: bool,
     init: str | None,
-    network: str | None,
+    features: bool,
     device: str,
     axes: str,
     resume: bool,
@@ -75,29 +92,38 @@ def command(
     Example:
       zinterp train stack.tif --out tuned.safetensors --minutes 5
       zinterp upsample stack.tif --factor 4 --model tuned.safetensors
-      zinterp train a.tif b.tif --init none --axes zyx --out mine.safetensors --minutes 120
+      zinterp train a.tif b.tif --model fbnet --init none --axes zyx --out mine.safetensors --minutes 120
     """
     from zinterp.errors import BadOptionError, TrainingError
-    from zinterp.interpolators.weights import find_weights, shipped_weights
+    from zinterp.interpolators.weights import find_weights
     from zinterp.training.data import axes_of, read_training_volumes
     from zinterp.training.train import Progress, TrainingOptions, check_out, train
 
-    if network and init != "none":
+    if model and init not in (None, "none"):
         raise BadOptionError(
-            f"got --network {network} and weights to start from, expected one: give --init none as well"
+            f"got --model {model} and --init {init}, expected one of them: a file says what network it is for"
         )
-    architecture, sizes = NETWORKS[network or next(iter(NETWORKS))]
+    if published and (model not in PUBLISHED or init != "none"):
+        raise BadOptionError(
+            f"got --published with --model {model} and --init {init}, expected --init none and one of "
+            f"{', '.join(PUBLISHED)}"
+        )
+    architecture, sizes = NETWORKS[model or DEFAULT]
+    sizes = PUBLISHED[architecture] if published else sizes
     chosen = axes_of(stacks) if axes == "auto" else tuple("zyx".index(axis) for axis in axes)
     settings = TrainingOptions(architecture, dict(sizes), axes=chosen, **given(options))
     check_out(out, resume=resume, overwrite=overwrite)
-    start = None if init == "none" else find_weights(init or next(iter(shipped_weights())))
+    if features:
+        others = given({"model": model, "init": init, "resume": resume or None, **options}).keys() - {"minutes", "seed"}
+        if others or settings.minutes is None:
+            raise BadOptionError(
+                f"got --features with {', '.join(sorted(others)) or 'no minutes'}, expected --minutes and at most "
+                "--axes, --seed, --device and --overwrite"
+            )
+        train_autoencoder(stacks, out, settings, device)
+        return
+    start = None if init == "none" else find_weights(init or model or DEFAULT)
     volumes = read_training_volumes(stacks)
-    logger.info(
-        "planes are hidden along %s, gaps of %d to %d, starting from %s",
-        " and ".join("zyx"[axis] for axis in settings.axes),
-        *settings.chosen_gaps,
-        start[0] if start else "random weights",
-    )
     with show_progress("training", "%") as show:
 
         def report(progress: Progress) -> None:
@@ -110,7 +136,6 @@ def command(
             )
             show(round(100 * progress.done), 100)
 
-        data = ", ".join(dict.fromkeys(path.name for path in stacks))
         outcome = train(
             volumes,
             out,
@@ -119,7 +144,7 @@ def command(
             device=device,
             resume=resume,
             overwrite=overwrite,
-            data=data,
+            data=names_of(stacks),
             report=report,
         )
     gains = f"held-out gain over the better of linear and cubic: {decibels(outcome.after)}"
@@ -131,6 +156,30 @@ def command(
             "more stacks or a lower --learning-rate"
         )
     click.echo(f"{out}  {gains}")
+
+
+def train_autoencoder(stacks: tuple[Path, ...], out: Path, settings: Any, device: str) -> None:
+    """Train what planes are compared by instead."""
+    from zinterp.training.data import read_training_volumes
+    from zinterp.training.features import train_features
+
+    with show_progress("training", "%") as show:
+        error = train_features(
+            read_training_volumes(stacks),
+            out,
+            minutes=settings.minutes,
+            axes=settings.axes,
+            device=device,
+            seed=settings.seed,
+            data=names_of(stacks),
+            report=lambda done, error: show(round(100 * done), 100),
+        )
+    click.echo(f"{out}  {error:.4f} of the intensity range off on average")
+
+
+def names_of(stacks: tuple[Path, ...]) -> str:
+    """The stacks' names, each once."""
+    return ", ".join(dict.fromkeys(path.name for path in stacks))
 
 
 def decibels(gain: float | None) -> str:

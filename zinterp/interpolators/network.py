@@ -11,9 +11,7 @@ from zinterp.interpolators.base import Needs, Planes
 from zinterp.models.layers import Prediction
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-BYTES_PER_PIXEL = {torch.float32: 1000, torch.bfloat16: 700, torch.float16: 700}  # measured peak of a call, rounded up
 GPU_BATCH = 4
-OVERLAP = 160  # beyond the margin of 64 that this gives, a tile's border changes nothing by a grey level of 255
 
 
 class NetworkInterpolator:
@@ -22,7 +20,8 @@ class NetworkInterpolator:
     Parameters
     ----------
     network : nn.Module
-        ``(planes (N, 2 * context, H, W), times (N, K)) -> Prediction``, with ``context`` and ``multiple_of``.
+        ``(planes (N, 2 * context, H, W), times (N, K)) -> Prediction``, with ``context``, ``multiple_of``, ``overlap``,
+        ``bytes_per_pixel`` in float32 and in fewer bits, and ``uncertain``: whether it predicts deviations.
     identity : str
         Name and hash of the weights.
     device : str
@@ -42,19 +41,13 @@ class NetworkInterpolator:
         name = next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
         self.identity = f"{identity}, {name} on {self.device.type}"
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
+        memory = network.bytes_per_pixel[0 if self.dtype == torch.float32 else 1]
         batch = GPU_BATCH if self.device.type == "cuda" else 1
-        self.needs = Needs(network.context, network.multiple_of, OVERLAP, BYTES_PER_PIXEL[self.dtype], batch)
+        self.needs = Needs(network.context, network.multiple_of, network.overlap, memory, batch)
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
         return to_numpy(self.run(planes, times).planes)
-
-    def uncertainty(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes]:
-        """Planes (N, 2 * context, Y, X) and times (K,) -> planes and standard deviations, each (N, K, Y, X)."""
-        made = self.run(planes, times)
-        if made.sigma is None:
-            raise BadOptionError(f"the network {self.identity} does not predict its uncertainty: use fast")
-        return to_numpy(made.planes), to_numpy(made.sigma)
 
     @torch.inference_mode()
     def run(self, planes: Planes, times: NDArray[np.float32]) -> Prediction:
@@ -70,6 +63,21 @@ class NetworkInterpolator:
                 f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
             ) from error
         return made
+
+
+class UncertainNetworkInterpolator(NetworkInterpolator):
+    """Run a network that predicts how far off it may be. See ``Uncertain``."""
+
+    def uncertainty(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes]:
+        """Planes (N, 2 * context, Y, X) and times (K,) -> planes and standard deviations, each (N, K, Y, X)."""
+        made = self.run(planes, times)
+        assert made.sigma is not None
+        return to_numpy(made.planes), to_numpy(made.sigma)
+
+
+def interpolator_of(network: Any, **options: Any) -> NetworkInterpolator:
+    """A network as an interpolator, one that knows its uncertainty where it predicts it; the same arguments."""
+    return (UncertainNetworkInterpolator if network.uncertain else NetworkInterpolator)(network, **options)
 
 
 def to_numpy(tensor: torch.Tensor) -> Planes:

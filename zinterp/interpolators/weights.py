@@ -4,14 +4,14 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zinterp.errors import BadOptionError, BadWeightsError, OutputError
-from zinterp.models import ARCHITECTURES
+from zinterp.models import ARCHITECTURES, FEATURE_NETWORKS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,23 +71,33 @@ def weights_directory() -> Path:
 
 
 def shipped_weights() -> dict[str, ShippedWeights]:
-    """All shipped weights by name, the default first."""
+    """All shipped weights of interpolating networks by name, the default first."""
+    index = read_index()
+    return {index.default: index.weights[index.default], **index.weights}
+
+
+class Index(NamedTuple):
+    """What ``index.toml`` says: weights by name, the default one's name, and those of what planes are compared by."""
+
+    weights: dict[str, ShippedWeights]
+    default: str
+    features: ShippedWeights | None
+
+
+def read_index() -> Index:
+    """Read the index, checked to be whole."""
     directory = weights_directory()
+
+    def entry(name: str, about: Mapping[str, Any]) -> ShippedWeights:
+        path, sha256 = directory / str(about["file"]), str(about["sha256"])
+        return ShippedWeights(name, path, sha256, int(about["parameters"]), str(about["summary"]), about)
+
     try:
         index = tomllib.loads((directory / INDEX).read_text(encoding="utf-8"))
-        entries = {
-            name: ShippedWeights(
-                name=name,
-                path=directory / str(entry["file"]),
-                sha256=str(entry["sha256"]),
-                parameters=int(entry["parameters"]),
-                summary=str(entry["summary"]),
-                about=entry,
-            )
-            for name, entry in index["weights"].items()
-        }
-        default = str(index["default"])
-        return {default: entries[default], **entries}
+        weights = {name: entry(name, about) for name, about in index["weights"].items()}
+        default = weights[str(index["default"])].name
+        features = entry("features", index["features"]) if "features" in index else None
+        return Index(weights, default, features)
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadWeightsError(f"{directory / INDEX} is damaged ({error!r}): install zinterp again") from error
 
@@ -108,13 +118,31 @@ def find_weights(model: str) -> tuple[str, Path]:
     if path.is_file():
         return path.stem, path
     raise BadOptionError(
-        f"the model is {model!r}, expected one of {', '.join(shipped)}, cubic, linear or a .safetensors file: "
-        "'zinterp models' describes them"
+        f"the model is {model!r}, expected one of {', '.join(shipped)}, optical-flow, cubic, linear or a .safetensors "
+        "file: 'zinterp models' describes them"
     )
 
 
-def load_network(path: Path) -> "nn.Module":
-    """Build the network that a weights file is for and fill it.
+def load_features() -> "nn.Module":
+    """The shipped autoencoder, whose features say how alike planes look; its weights are not to be trained.
+
+    Raises
+    ------
+    BadWeightsError
+        If its file is missing or damaged.
+    """
+    features = read_index().features
+    if features is None:
+        raise BadWeightsError(
+            f"{weights_directory() / INDEX} has no features to compare planes by, expected such as are shipped: unset "
+            f"{DIRECTORY_VARIABLE}"
+        )
+    features.verify()
+    return load_network(features.path, FEATURE_NETWORKS).requires_grad_(False).eval()
+
+
+def load_network(path: Path, architectures: Mapping[str, Callable[..., "nn.Module"]] = ARCHITECTURES) -> "nn.Module":
+    """Build the network that a weights file is for and fill it; it must be one of ``architectures``.
 
     Raises
     ------
@@ -130,13 +158,13 @@ def load_network(path: Path) -> "nn.Module":
     except (SafetensorError, OSError) as error:
         raise BadWeightsError(f"{path} cannot be read ({error}), expected weights in safetensors format") from error
     architecture = metadata.get("architecture", "")
-    if architecture not in ARCHITECTURES:
+    if architecture not in architectures:
         raise BadWeightsError(
-            f"{path} is for the network {architecture!r}, expected one of {', '.join(ARCHITECTURES)}: "
+            f"{path} is for the network {architecture!r}, expected one of {', '.join(architectures)}: "
             "was it made by 'zinterp train'?"
         )
     try:
-        network = ARCHITECTURES[architecture](json.loads(metadata.get("sizes", "{}")))
+        network = architectures[architecture](json.loads(metadata.get("sizes", "{}")))
         network.load_state_dict(tensors, strict=True)
     except (ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]

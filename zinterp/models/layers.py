@@ -1,6 +1,6 @@
 """Blocks that more than one network is built from. Tensors are (N, C, H, W)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +31,18 @@ class MirrorConv2d(nn.Module):
         Both halves together; even.
     kernel_size : int
         Odd; the output has the size of the input.
+    dilation : int
+        Pixels from one tap of the kernel to the next.
 
     References
     ----------
     T. Cohen, M. Welling, "Group Equivariant Convolutional Networks", ICML 2016, arXiv:1602.07576.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> None:
         super().__init__()
-        self.padding = kernel_size // 2
+        self.dilation = dilation
+        self.padding = dilation * (kernel_size // 2)
         self.weight = nn.Parameter(torch.empty(out_channels // 2, in_channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.zeros(out_channels // 2))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
@@ -47,7 +50,24 @@ class MirrorConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x, shape (N, in_channels, H, W), to (N, out_channels, H, W)."""
         swapped = self.weight.roll(self.weight.shape[1] // 2, dims=1)
-        return F.conv2d(x, torch.cat((self.weight, swapped)), torch.cat((self.bias, self.bias)), padding=self.padding)
+        weight, bias = torch.cat((self.weight, swapped)), torch.cat((self.bias, self.bias))
+        return F.conv2d(x, weight, bias, padding=self.padding, dilation=self.dilation)
+
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def starting_at_zero(layer: Layer) -> Layer:
+    """The layer with weights of zero, so that at first it adds nothing."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+def mirror_cat(*tensors: Tensor) -> Tensor:
+    """Tensors (N, C_i, H, W) whose channels are halves of two planes as one such, (N, sum of C_i, H, W)."""
+    halves = zip(*(x.chunk(2, dim=1) for x in tensors), strict=True)
+    return torch.cat([half for side in halves for half in side], dim=1)
 
 
 class TimeModulation(nn.Module):
@@ -97,14 +117,16 @@ def wide_mean(x: Tensor, window: int) -> Tensor:
     return F.interpolate(blocks, scale_factor=window, mode="bilinear", align_corners=False)
 
 
-def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """Sample x at each pixel plus its flow (backward warping), linearly, the border repeated.
+def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+    """Sample x at each pixel plus its flow (backward warping), the border repeated.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W)
     flow : Tensor, shape (N, 2, H, W), float32
         Channel 0 is x, channel 1 is y, in pixels.
+    mode : str
+        ``bilinear`` or ``bicubic``.
 
     Returns
     -------
@@ -115,4 +137,4 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     rows = torch.arange(height, device=x.device, dtype=torch.float32)[:, None] + flow[:, 1]
     columns = torch.arange(width, device=x.device, dtype=torch.float32) + flow[:, 0]
     grid = torch.stack(((2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1), dim=-1)  # (N, H, W, 2), in [-1, 1]
-    return F.grid_sample(x.float(), grid, padding_mode="border", align_corners=False).to(x.dtype)
+    return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(x.dtype)

@@ -209,9 +209,19 @@ class MirrorUNet(nn.Module):
         Planes needed on each side of the gap: 2 or 3.
     multiple_of : int
         Height and width of the planes must be multiples of this.
+    uncertain : bool
+        It predicts standard deviations.
+    overlap : int
+        Pixels that neighbouring tiles should share: beyond the margin of 64 that this gives, a tile's border changes
+        nothing by a grey level of 255.
+    bytes_per_pixel : tuple of int
+        Measured peak of a call, rounded up, in float32 and in fewer bits.
     """
 
     architecture = "mirror-unet"
+    uncertain = True
+    overlap = 160
+    bytes_per_pixel = (1000, 700)
 
     def __init__(self, size: MirrorUNetSize | None = None) -> None:
         super().__init__()

@@ -19,10 +19,12 @@ from torch.nn import functional as F
 
 from zinterp.errors import BadVolumeError
 from zinterp.io import open_volume
+from zinterp.models.layers import warp
 from zinterp.normalize import Normalizer
 
 Volume = NDArray[np.float16]
 SMALLEST_CROP = 16  # pixels
+MOTION, MOTION_NODES = (0.25, 4.0), (2, 6)  # pixels, and nodes along an edge, of the motion that is made up
 CUBE_TOLERANCE = 1.3  # longest edge of a voxel over its shortest, up to which it is taken for a cube
 
 
@@ -47,12 +49,38 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
+class Moved:
+    """Pairs of planes (M, 2, H, W) and the flow from the first to the second, (M, 2, H, W), in pixels; float32."""
+
+    planes: torch.Tensor
+    flow01: torch.Tensor
+
+    def to(self, device: torch.device) -> "Moved":
+        """The same on a device."""
+        return Moved(self.planes.to(device), self.flow01.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Crops for one step: planes (N, 2 * context, H, W), times (N, 1) and targets (N, 1, H, W), all float32."""
+    """Crops for one step: planes (N, 2 * context, H, W), times (N, 1) and targets (N, 1, H, W), all float32.
+
+    ``moved`` are pairs with known motion, where they were asked for.
+    """
 
     planes: torch.Tensor
     times: torch.Tensor
     targets: torch.Tensor
+    moved: Moved | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        moved = self.moved.to(device) if self.moved else None
+        return Batch(self.planes.to(device), self.times.to(device), self.targets.to(device), moved)
+
+    def around(self, context: int) -> torch.Tensor:
+        """The planes beside the gap alone, ``context`` on each side, (N, 2 * context, H, W)."""
+        middle = self.planes.shape[1] // 2
+        return self.planes[:, middle - context : middle + context]
 
 
 def read_training_volumes(paths: Sequence[Path]) -> list[Volume]:
@@ -122,6 +150,8 @@ class CropSampler:
         Height and width of the crops in pixels.
     context : int
         Planes that are seen on each side of the gap; where the volume ends its last one is repeated.
+    moved : int
+        Pairs with known motion in a batch, beside its crops.
     augmentation : Augmentation or None
         None draws crops as they are.
     seed : int
@@ -135,6 +165,7 @@ class CropSampler:
         axes: tuple[int, ...] = (0, 1, 2),
         size: int = 96,
         context: int = 2,
+        moved: int = 0,
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
@@ -154,6 +185,7 @@ class CropSampler:
         self.axes = axes
         self.size = size
         self.context = context
+        self.moved = moved
         self.plain = list(volumes)
         self.smooth = smooth_copies(volumes, self.rng) if augmentation else []
 
@@ -165,7 +197,22 @@ class CropSampler:
             planes=planes[:, :-1].contiguous(),
             times=torch.tensor([[c[1]] for c in crops], dtype=torch.float32),
             targets=planes[:, -1:].contiguous(),
+            moved=self.moved_pairs() if self.moved else None,
         )
+
+    def moved_pairs(self) -> Moved:
+        """Planes, and what each becomes under a smooth random motion that is known."""
+        rng, size = self.rng, self.size
+        seconds, flows = [], []
+        for _ in range(self.moved):
+            seconds.append(self.crop()[0][-1])
+            nodes = int(rng.integers(*MOTION_NODES, endpoint=True))
+            flows.append(random_flow(rng.standard_normal((2, nodes, nodes)), size, rng.uniform(*np.log(MOTION))))
+        second, flow = torch.from_numpy(np.stack(seconds))[:, None], torch.cat(flows)
+        pairs = torch.cat((warp(second, flow, mode="bicubic"), second), dim=1)
+        sigma = rng.uniform(0, 0.05, (self.moved, 1, 1, 1)) * (rng.random((self.moved, 1, 1, 1)) < 0.5)
+        noise = (sigma * rng.standard_normal(pairs.shape)).astype(np.float32)
+        return Moved(pairs + torch.from_numpy(noise), flow)
 
     def batches(self, size: int) -> Generator[tuple[Batch, dict[str, Any]]]:
         """Yield batches of ``size`` crops without end, the next one drawn while the last one is used.
@@ -234,6 +281,12 @@ class CropSampler:
         k = int(rng.integers(8))  # the eight symmetries of the square
         planes = planes.transpose(0, 2, 1) if k & 1 else planes
         return planes[:, :: -1 if k & 2 else 1, :: -1 if k & 4 else 1]
+
+
+def random_flow(nodes: NDArray[np.float64], size: int, log_amplitude: float) -> torch.Tensor:
+    """A smooth flow (1, 2, size, size) through random nodes (2, n, n), scaled to an amplitude in pixels."""
+    coarse = torch.from_numpy((np.exp(log_amplitude) * nodes).astype(np.float32))[None]
+    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=True)
 
 
 def vary(

@@ -65,10 +65,9 @@ def gain(network: Any, batches: Sequence[Batch], precision: Any) -> float | None
     gains = []
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     for batch in batches:
-        planes, times, truth = (x.to(device) for x in (batch.planes, batch.times, batch.targets))
+        planes, times, truth = (x.to(device) for x in (batch.around(network.context), batch.times, batch.targets))
         t = times[..., None]
-        middle = planes.shape[1] // 2
-        around = planes[:, middle - 2 : middle + 2]
+        around = batch.around(2).to(device)
         linear = (1 - t) * around[:, 1] + t * around[:, 2]
         cubic = linear + cubic_minus_linear(around, t)
         with precision:

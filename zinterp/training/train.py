@@ -1,12 +1,13 @@
 """The training loop, read from top to bottom."""
 
 import copy
+import logging
 import math
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ from zinterp.models import ARCHITECTURES
 from zinterp.training.checkpoint import CHECKPOINT_SUFFIX, Checkpoint
 from zinterp.training.data import Augmentation, Batch, CropSampler, Volume
 from zinterp.training.held_out import HeldOut, split
-from zinterp.training.losses import UNCERTAINTY_WEIGHT, likelihood, log_mse
+from zinterp.training.objectives import OBJECTIVES, Objective
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 60.0
 SCORES = 20  # during a training
-WARM_UP_STEPS, WARM_UP_PART = 200, 0.1
-RATE, FINE_TUNING_RATE = 1.5e-3, 3e-4
+CONTEXT = (
+    2  # planes on each side, the least in a crop: cubic interpolation, which networks are scored against, needs them
+)
 GAPS, GAPS_ALONG_Z = (2, 9), (2, 4)  # a stack with thick planes has too few of them for wide gaps
 
 
@@ -34,8 +38,8 @@ GAPS, GAPS_ALONG_Z = (2, 9), (2, 4)  # a stack with thick planes has too few of 
 class TrainingOptions:
     """Everything that decides the outcome, recorded with the weights.
 
-    ``learning_rate`` None is 0.0015 from random weights and 0.0003 from trained ones; ``gaps`` None is 2 to 9, and 2 to
-    4 where planes are hidden along z only.
+    ``learning_rate`` None is what suits the network and its weights; ``gaps`` None is 2 to 9, and 2 to 4 where planes
+    are hidden along z only; ``loss_weights`` replaces those of the network's objective by name.
     """
 
     architecture: str = "mirror-unet"
@@ -51,6 +55,7 @@ class TrainingOptions:
     held_out: float = 0.2
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    loss_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
@@ -59,8 +64,8 @@ class TrainingOptions:
             raise BadOptionError("got both or neither of steps and minutes, expected one of them: how long to train")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
             raise BadOptionError(f"got {self.steps} steps, {self.minutes} minutes, expected more than none")
-        rate = self.learning_rate or RATE
-        if self.batch < 1 or not 0 <= self.held_out < 1 or rate <= 0:
+        rate = self.learning_rate
+        if self.batch < 1 or not 0 <= self.held_out < 1 or (rate is not None and rate <= 0):
             raise BadOptionError(
                 f"got a batch of {self.batch}, {self.held_out} held out, a learning rate of {self.learning_rate}, "
                 "expected at least 1, a part of 1, more than 0"
@@ -158,26 +163,41 @@ def train(
     torch.manual_seed(options.seed)
     network: Any = load_network(init) if init else ARCHITECTURES[options.architecture](options.sizes)
     network = network.to(where, memory_format=torch.channels_last)
-    options = resolved(options, network, fine_tuning=init is not None)
-    training, trailing = split(volumes, options.held_out)
-    crops = {"gaps": options.chosen_gaps, "size": options.crop, "context": network.context}
-    held_out = HeldOut.draw(trailing, **crops)
-    sampler = CropSampler(training, axes=options.axes, augmentation=options.augmentation, seed=options.seed, **crops)
+    objective = choose_objective(network.architecture, options.loss_weights)
+    rate = options.learning_rate or (objective.fine_tuning_rate if init else objective.rate)
+    options = resolved(options, network, rate)
     start = f"{init.name} {sha256_of(init)[:12]}" if init else "random weights"
+    along, (low, high) = " and ".join("zyx"[axis] for axis in options.axes), options.chosen_gaps
+    logger.info("planes are hidden along %s, gaps of %d to %d, starting from %s", along, low, high, start)
+    training, trailing = split(volumes, options.held_out)
+    crops: dict[str, Any] = {
+        "gaps": options.chosen_gaps,
+        "size": options.crop,
+        "context": max(network.context, CONTEXT),
+    }
+    held_out = HeldOut.draw(trailing, **crops)
+    sampler = CropSampler(
+        training,
+        axes=options.axes,
+        augmentation=options.augmentation,
+        seed=options.seed,
+        moved=objective.moved,
+        **crops,
+    )
     state = Checkpoint(
         path=checkpoint_path(out),
         training=f"{options!r} on {fingerprint(volumes)} from {start}",
         network=network,
         average=copy.deepcopy(network).requires_grad_(False),
         best=copy.deepcopy(network).requires_grad_(False),
-        optimizer=torch.optim.AdamW(network.parameters(), lr=options.learning_rate or RATE, weight_decay=1e-4),
+        optimizer=objective.optimizer(network.parameters(), rate),
     )
     if resume:
         state.load(sampler)
     elif init:
         state.before = held_out.judge(network, precision(where))
         report(Progress(0, 0.0, 0.0, None, state.before))
-    run(state, sampler, held_out, options, where, report, report_every)
+    run(state, sampler, held_out, options, objective, rate, where, report, report_every)
     kept = state.before is None or (state.after is not None and state.after > state.before)
     if kept:
         about = {
@@ -197,6 +217,8 @@ def run(
     sampler: CropSampler,
     held_out: HeldOut,
     options: TrainingOptions,
+    objective: Objective,
+    rate: float,
     device: torch.device,
     report: Callable[[Progress], None],
     report_every: int,
@@ -211,8 +233,8 @@ def run(
             done = state.step / options.steps if options.steps else state.elapsed / (60 * (options.minutes or math.inf))
             if done >= 1:
                 break
-            rate = (options.learning_rate or RATE) * learning_rate_factor(state.step, done)
-            losses.append(train_step(state, batch, rate, device))
+            now = rate * objective.rate_factor(state.step, done)
+            losses.append(train_step(state, batch, objective, now, device))
             update_average(state.average, state.network, min(options.ema, state.step / (state.step + 10)))
             scored = int(done * SCORES) > state.scores
             if scored:
@@ -228,24 +250,19 @@ def run(
     report(Progress(state.step, 1.0, state.elapsed, mean_db(losses), state.latest))
 
 
-def train_step(state: Checkpoint, batch: Batch, rate: float, device: torch.device) -> float:
+def train_step(state: Checkpoint, batch: Batch, objective: Objective, rate: float, device: torch.device) -> float:
     """One step; the mean log MSE that it started from."""
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     with precision(device):
-        made = state.network(batch.planes.to(device), batch.times.to(device))
-    target = batch.targets.to(device)
-    loss = log_mse(made.planes, target)
-    total = loss
-    if made.sigma is not None:
-        total = loss + UNCERTAINTY_WEIGHT * likelihood((made.planes - target).detach(), made.sigma)
-    check_finite("loss", total, state.step)  # before going back through it, which not every layer survives
+        losses = objective(state.network, batch.to(device))
+    check_finite("loss", losses.total, state.step)  # before going back through it, which not every layer survives
     state.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    check_finite("gradient", nn.utils.clip_grad_norm_(state.network.parameters(), 1.0), state.step)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    check_finite("gradient", objective.clip(state.network.parameters()), state.step)
     state.optimizer.step()
     state.step += 1
-    return loss.item()
+    return losses.log_mse.item()
 
 
 def check_finite(name: str, value: torch.Tensor, step: int) -> None:
@@ -256,7 +273,19 @@ def check_finite(name: str, value: torch.Tensor, step: int) -> None:
         )
 
 
-def resolved(options: TrainingOptions, network: Any, *, fine_tuning: bool) -> TrainingOptions:
+def choose_objective(architecture: str, weights: Mapping[str, float]) -> Objective:
+    """What a network is trained for, some of its terms weighted otherwise."""
+    objective = OBJECTIVES[architecture]
+    try:
+        return objective(**weights)
+    except TypeError as error:
+        known = ", ".join(f"{field.name}={field.default}" for field in fields(objective))
+        raise BadOptionError(
+            f"got loss weights {dict(weights)}, expected some of {known}, which {architecture} is trained with"
+        ) from error
+
+
+def resolved(options: TrainingOptions, network: Any, rate: float) -> TrainingOptions:
     """The options with nothing left open, checked against the network."""
     if options.crop < network.multiple_of or options.crop % network.multiple_of:
         raise BadOptionError(
@@ -266,7 +295,7 @@ def resolved(options: TrainingOptions, network: Any, *, fine_tuning: bool) -> Tr
         options,
         architecture=network.architecture,
         sizes=asdict(network.size),
-        learning_rate=options.learning_rate or (FINE_TUNING_RATE if fine_tuning else RATE),
+        learning_rate=rate,
         gaps=options.chosen_gaps,
     )
 
@@ -287,12 +316,6 @@ def precision(device: torch.device) -> Any:
 def mean_db(losses: Sequence[float]) -> float | None:
     """Mean of natural logarithms in decibels."""
     return 10 / math.log(10) * float(np.mean(losses)) if losses else None
-
-
-def learning_rate_factor(step: int, done: float) -> float:
-    """Linear warm-up over 200 steps or a tenth of all, what is less, then half a cosine down to a hundredth."""
-    warm = min(1.0, max((step + 1) / WARM_UP_STEPS, done / WARM_UP_PART))
-    return warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
 
 
 @torch.no_grad()

@@ -1,0 +1,87 @@
+"""Training of the autoencoder whose features say how alike two planes look."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from zinterp.errors import BadOptionError
+from zinterp.interpolators.network import choose_device
+from zinterp.interpolators.weights import save_network
+from zinterp.models.autoencoder import FEATURE_RMS, Autoencoder
+from zinterp.training.data import Augmentation, CropSampler, Volume
+
+RATE = 2e-3
+NOISE = 0.05  # of the intensity range, added to what it sees
+BATCH, CROP = 8, 96
+MEASURED = 20  # batches, of which the features' root mean square is taken
+
+
+def train_features(
+    volumes: Sequence[Volume],
+    out: Path,
+    *,
+    minutes: float,
+    axes: tuple[int, ...] = (0, 1, 2),
+    device: str = "cpu",
+    seed: int = 0,
+    data: str = "",
+    report: Callable[[float, float], None] = lambda done, error: None,
+) -> float:
+    """Train an autoencoder to free planes from added noise, and write its weights.
+
+    Parameters
+    ----------
+    volumes : sequence of ndarray, each shape (Z, Y, X), float16, about [0, 1]
+    out : Path
+        The ``.safetensors`` file.
+    minutes : float
+        How long.
+    axes : tuple of int
+        Axes across which planes are cut.
+    device : str
+        Where torch computes.
+    seed : int
+    data : str
+        What the volumes are, recorded in the weights.
+    report : callable
+        Called now and then with the part that is done and the root mean square error in parts of the range.
+
+    Returns
+    -------
+    float
+        The root mean square error at the end, in parts of the intensity range.
+
+    Raises
+    ------
+    BadOptionError, BadVolumeError, OutputError
+        If the time, a volume or the output cannot be.
+    """
+    if minutes <= 0:
+        raise BadOptionError(f"got {minutes} minutes, expected more than none")
+    where = choose_device(device)
+    torch.manual_seed(seed)
+    network = Autoencoder().to(where)
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
+    sampler = CropSampler(volumes, axes=axes, size=CROP, augmentation=Augmentation(), seed=seed)
+    start, steps, error = time.monotonic(), 0, 0.0
+    with closing(sampler.batches(BATCH)) as stream:
+        while (done := (time.monotonic() - start) / 60 / minutes) < 1:
+            planes = next(stream)[0].targets.to(where)
+            for group in optimizer.param_groups:
+                group["lr"] = RATE * (1 + math.cos(math.pi * done)) / 2
+            loss = (network(planes + NOISE * torch.randn_like(planes)) - planes).square().mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            steps += 1
+            error += 0.02 * (loss.item() - error) if steps > 1 else loss.item()
+            report(done, math.sqrt(error))
+        with torch.no_grad():
+            squares = [network.encode(next(stream)[0].targets.to(where)).square().mean() for _ in range(MEASURED)]
+            network.scale.fill_(FEATURE_RMS / torch.stack(squares).mean().sqrt())
+    save_network(out, network, {"data": data, "steps": str(steps), "minutes": f"{minutes:g}", "seed": str(seed)})
+    return math.sqrt(error)

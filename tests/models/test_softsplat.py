@@ -15,8 +15,14 @@ def test_correlation_agrees_with_a_slow_reference() -> None:
     for i, (dy, dx) in enumerate((dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)):
         for y, x in ((0, 0), (2, 3), (4, 5)):
             inside = 0 <= y + dy < 5 and 0 <= x + dx < 6
-            expected = (first[:, :, y, x] * second[:, :, y + dy, x + dx]).mean(dim=1) if inside else torch.zeros(2)
+            expected = cosine(first[:, :, y, x], second[:, :, y + dy, x + dx]) if inside else torch.zeros(2)
             assert torch.allclose(found[:, i, y, x], expected, atol=1e-6)
+
+
+def cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Of vectors (N, C), their means taken out, (N,)."""
+    first, second = first - first.mean(dim=1, keepdim=True), second - second.mean(dim=1, keepdim=True)
+    return (first * second).sum(dim=1) / (first.norm(dim=1) * second.norm(dim=1))
 
 
 def test_the_grid_passes_down_and_then_up() -> None:

@@ -21,10 +21,10 @@ def command(as_json: bool, quiet: bool, verbose: bool, log_file: str | None) -> 
       zinterp models --json
     """
     from zinterp.interpolators import CLASSICAL
-    from zinterp.interpolators.weights import shipped_weights
+    from zinterp.interpolators.weights import read_index, shipped_weights
 
-    shipped = shipped_weights()
-    for weights in shipped.values():
+    shipped, features = shipped_weights(), read_index().features
+    for weights in (*shipped.values(), *([features] if features else [])):
         weights.verify()
     if as_json:
         click.echo(json.dumps({name: dict(weights.about) for name, weights in shipped.items()}, default=str))

@@ -67,7 +67,7 @@ class FBNet(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "fbnet"
-    overlap = 128
+    overlap = 160
     bytes_per_pixel = (1500, 900)
 
     def __init__(self, size: FBNetSize | None = None) -> None:

@@ -124,7 +124,7 @@ class NestedUNet(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "nested-unet"
-    overlap = 192
+    overlap = 160
     bytes_per_pixel = (1000, 650)
 
     def __init__(self, size: NestedUNetSize | None = None) -> None:

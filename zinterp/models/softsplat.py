@@ -80,8 +80,8 @@ class FlowPyramid(nn.Module):
             if flow.shape[-1] != features.shape[-1]:
                 flow = 2 * upsampled(flow)
             other = warp(torch.cat(features.chunk(2)[::-1]), flow)
-            seen = torch.cat((correlation(features, other, self.radius), features, flow.to(features.dtype)), dim=1)
-            flow = flow + decoder(seen)
+            alike = correlation(features, other, self.radius)
+            flow = flow + decoder(torch.cat((alike, features.float(), flow), dim=1))
         return 2 * upsampled(flow)
 
 
@@ -102,11 +102,15 @@ class FlowDecoder(nn.Module):
 
 
 def correlation(first: Tensor, second: Tensor, radius: int) -> Tensor:
-    """Mean product of features with those up to ``radius`` pixels away, (N, C, H, W) -> (N, (2 radius + 1)^2, H, W)."""
+    """How alike features are to those up to ``radius`` pixels away, (N, C, H, W) -> (N, (2 radius + 1)^2, H, W).
+
+    The cosine between them, their means over the channels taken out: without that, the flow is hardly learnt.
+    """
     _, _, height, width = first.shape
+    first, second = (F.normalize(x.float() - x.float().mean(dim=1, keepdim=True), dim=1) for x in (first, second))
     padded = F.pad(second, (radius,) * 4)
     shifts = range(2 * radius + 1)
-    products = [(first * padded[:, :, y : y + height, x : x + width]).mean(dim=1) for y in shifts for x in shifts]
+    products = [(first * padded[:, :, y : y + height, x : x + width]).sum(dim=1) for y in shifts for x in shifts]
     return torch.stack(products, dim=1)
 
 
@@ -182,7 +186,7 @@ class SoftSplat(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "softsplat"
-    overlap = 192
+    overlap = 160
     bytes_per_pixel = (2000, 2000)
 
     def __init__(self, size: SoftSplatSize | None = None) -> None:

@@ -27,7 +27,7 @@ class SuperSloMo(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "super-slomo"
-    overlap = 192
+    overlap = 160
     bytes_per_pixel = (550, 400)
 
     def __init__(self, size: SuperSloMoSize | None = None) -> None:

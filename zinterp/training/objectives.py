@@ -213,6 +213,8 @@ class ForFBNet(ForMotion):
 class ForSoftSplat(ForMotion):
     """L1 between Laplacian pyramids, its logarithm averaged over crops; AdaMax."""
 
+    rate = 2e-3
+
     def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """AdaMax."""
         return torch.optim.Adamax(parameters, lr=rate)

@@ -150,7 +150,7 @@ TRAIN = ["train", "a.tif", "--out", "w.safetensors"]
         ([*TRAIN, "--steps", "1", "--loss-weights", "much"], 2, "write perceptual=0.01"),
         ([*TRAIN, "--steps", "1", "--loss-weights", "l1=3"], 1, "expected some of uncertainty=0.1"),
         ([*TRAIN, "--steps", "1", "--published"], 1, "expected --init none and one of super-slomo"),
-        ([*TRAIN, "--steps", "1", "--features"], 1, "got --features with steps, expected --minutes"),
+        ([*TRAIN, "--steps", "1", "--features", "--resume"], 1, "got --features with resume, expected --steps or"),
         ([*TRAIN, "--minutes", "1", "--features", "--model", "fbnet"], 1, "got --features with model"),
         (["train", "a.tif", "--out", "a.tif", "--steps", "1"], 1, "a name that ends in .safetensors"),
     ],
@@ -248,7 +248,7 @@ def test_other_networks_and_the_features_are_trained_too(run: Run, tmp_path: Pat
     assert result.returncode == 0, result.stderr
     upsampled = run("upsample", "a.tif", "-f", "2", "--model", "w.safetensors")
     assert upsampled.returncode == 0, upsampled.stderr
-    result = run("train", "a.tif", "--features", "--minutes", "0.01", "--out", "f.safetensors")
+    result = run("train", "a.tif", "--features", "--steps", "2", "--out", "f.safetensors")
     assert result.returncode == 0, result.stderr
     assert "of the intensity range off on average" in result.stdout
     refused = run("upsample", "a.tif", "-f", "3", "--model", "f.safetensors")

@@ -33,7 +33,7 @@ DEFAULT = next(iter(NETWORKS))
 @click.option(
     "--features",
     is_flag=True,
-    help="Train instead the autoencoder that super-slomo's perceptual loss compares planes by; needs --minutes.",
+    help="Train instead the autoencoder that super-slomo's perceptual loss compares planes by.",
 )
 @click.option(
     "--loss-weights",
@@ -114,11 +114,11 @@ def command(
     settings = TrainingOptions(architecture, dict(sizes), axes=chosen, **given(options))
     check_out(out, resume=resume, overwrite=overwrite)
     if features:
-        others = given({"model": model, "init": init, "resume": resume or None, **options}).keys() - {"minutes", "seed"}
-        if others or settings.minutes is None:
+        chosen_too = given({"model": model, "init": init, "resume": resume or None, **options})
+        if others := chosen_too.keys() - {"steps", "minutes", "seed"}:
             raise BadOptionError(
-                f"got --features with {', '.join(sorted(others)) or 'no minutes'}, expected --minutes and at most "
-                "--axes, --seed, --device and --overwrite"
+                f"got --features with {', '.join(sorted(others))}, expected --steps or --minutes and at most --axes, "
+                "--seed, --device and --overwrite"
             )
         train_autoencoder(stacks, out, settings, device)
         return
@@ -167,6 +167,7 @@ def train_autoencoder(stacks: tuple[Path, ...], out: Path, settings: Any, device
         error = train_features(
             read_training_volumes(stacks),
             out,
+            steps=settings.steps,
             minutes=settings.minutes,
             axes=settings.axes,
             device=device,

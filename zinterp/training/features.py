@@ -24,7 +24,8 @@ def train_features(
     volumes: Sequence[Volume],
     out: Path,
     *,
-    minutes: float,
+    steps: int | None = None,
+    minutes: float | None = None,
     axes: tuple[int, ...] = (0, 1, 2),
     device: str = "cpu",
     seed: int = 0,
@@ -38,8 +39,8 @@ def train_features(
     volumes : sequence of ndarray, each shape (Z, Y, X), float16, about [0, 1]
     out : Path
         The ``.safetensors`` file.
-    minutes : float
-        How long.
+    steps, minutes : number or None
+        How long; one of them.
     axes : tuple of int
         Axes across which planes are cut.
     device : str
@@ -60,16 +61,16 @@ def train_features(
     BadOptionError, BadVolumeError, OutputError
         If the time, a volume or the output cannot be.
     """
-    if minutes <= 0:
-        raise BadOptionError(f"got {minutes} minutes, expected more than none")
+    if (steps is None) == (minutes is None) or (steps or minutes or 0) <= 0:
+        raise BadOptionError(f"got {steps} steps, {minutes} minutes, expected more than none of one of them")
     where = choose_device(device)
     torch.manual_seed(seed)
     network = Autoencoder().to(where)
     optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
     sampler = CropSampler(volumes, axes=axes, size=CROP, augmentation=Augmentation(), seed=seed)
-    start, steps, error = time.monotonic(), 0, 0.0
+    start, step, error = time.monotonic(), 0, 0.0
     with closing(sampler.batches(BATCH)) as stream:
-        while (done := (time.monotonic() - start) / 60 / minutes) < 1:
+        while (done := step / steps if steps else (time.monotonic() - start) / 60 / (minutes or 1)) < 1:
             planes = next(stream)[0].targets.to(where)
             for group in optimizer.param_groups:
                 group["lr"] = RATE * (1 + math.cos(math.pi * done)) / 2
@@ -77,11 +78,12 @@ def train_features(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            steps += 1
-            error += 0.02 * (loss.item() - error) if steps > 1 else loss.item()
+            step += 1
+            error += max(0.02, 1 / step) * (loss.item() - error)
             report(done, math.sqrt(error))
         with torch.no_grad():
             squares = [network.encode(next(stream)[0].targets.to(where)).square().mean() for _ in range(MEASURED)]
             network.scale.fill_(FEATURE_RMS / torch.stack(squares).mean().sqrt())
-    save_network(out, network, {"data": data, "steps": str(steps), "minutes": f"{minutes:g}", "seed": str(seed)})
+    spent = (time.monotonic() - start) / 60
+    save_network(out, network, {"data": data, "steps": str(step), "minutes": f"{spent:.1f}", "seed": str(seed)})
     return math.sqrt(error)

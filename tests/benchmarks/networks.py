@@ -2,10 +2,10 @@
 
 usage: python tests/benchmarks/networks.py [--models NAME|FILE,...] [--edge 1024] [--json FILE] VOLUME ...
 
-Prints a table in Markdown. Parameters are in millions. Multiplications are in thousands for each output pixel, at
-factors 2 and 8: at 8 what is found once for a gap serves seven planes. Seconds are for a megapixel at factors 2 and 8,
-on tiles of edge x edge pixels, on as many cores as torch is given (OMP_NUM_THREADS), the best of three. For each volume
-stands the gain in dB over linear interpolation at factors 2 / 4 / 8, on the crops of quality.py.
+Prints a table in Markdown. Parameters are in millions. Multiplications, of convolutions, are in thousands for each
+output pixel, at factors 2 and 8: at 8 what is found once for a gap serves seven planes. Seconds are for a megapixel at
+factors 2 and 8, on tiles of edge x edge pixels, on as many cores as torch has (OMP_NUM_THREADS), the best of three.
+For each volume stands the gain in dB over linear interpolation at factors 2 / 4 / 8, on the crops of quality.py.
 """
 
 import argparse
@@ -48,8 +48,7 @@ def row(model: str, volumes: list[str], edge: int) -> dict[str, Any]:
     figures["gains"] = {}
     for volume in volumes:
         scores = [score(interpolator, volume, gap) for gap in GAPS]
-        gains = [s["gain"] + max(s["linear"], s["cubic"]) - s["linear"] for s in scores if s]
-        figures["gains"][Path(volume).stem] = gains
+        figures["gains"][Path(volume).stem] = [s["model"] - s["linear"] if s else None for s in scores]
     return figures
 
 
@@ -61,7 +60,7 @@ def line(figures: dict[str, Any]) -> str:
         f"{size / 1e6:.2f}" if size else "",
         " / ".join(f"{n / 1e3:.0f}" for n in macs) if macs else "",
         " / ".join(f"{s:.2g}" for s in figures["seconds"]),
-        *(" / ".join(f"{gain:+.2f}" for gain in gains) for gains in figures["gains"].values()),
+        *(" / ".join("-" if g is None else f"{g:+.2f}" for g in gains) for gains in figures["gains"].values()),
     ]
     return f"| {' | '.join(cells)} |"
 

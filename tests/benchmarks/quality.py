@@ -92,8 +92,8 @@ def score(model: Any, argument: str, gap: int) -> dict[str, float]:
         db = {name: -10 * np.log10(max(np.mean(e), 1e-12)) for name, e in errors.items()}
         best = max(db["linear"], db["cubic"])
         within = np.mean(inside, axis=0) if inside else (np.nan, np.nan)
-        rows.append([db["linear"], db["cubic"], db["model"] - best, db["noise"] - best, *within])
-    names = ("linear", "cubic", "gain", "ceiling", "within 1", "within 2")
+        rows.append([db["linear"], db["cubic"], db["model"], db["model"] - best, db["noise"] - best, *within])
+    names = ("linear", "cubic", "model", "gain", "ceiling", "within 1", "within 2")
     return dict(zip(names, map(float, np.mean(rows, axis=0)), strict=True)) if rows else {}
 
 

@@ -148,6 +148,7 @@ TRAIN = ["train", "a.tif", "--out", "w.safetensors"]
         (["train", "a.tif", "--out", "w.safetensors", "--gaps", "4"], 2, "expected LEAST-MOST"),
         ([*TRAIN, "--steps", "1", "--model", "fast", "--init", "b"], 1, "a file says what network it is for"),
         ([*TRAIN, "--steps", "1", "--loss-weights", "much"], 2, "write perceptual=0.01"),
+        ([*TRAIN, "--steps", "1", "--loss-weights", "l1=1,l1=2"], 2, "names, each once"),
         ([*TRAIN, "--steps", "1", "--loss-weights", "l1=3"], 1, "expected some of uncertainty=0.1"),
         ([*TRAIN, "--steps", "1", "--published"], 1, "expected --init none and one of super-slomo"),
         ([*TRAIN, "--steps", "1", "--features", "--resume"], 1, "got --features with resume, expected --steps or"),
@@ -294,7 +295,8 @@ def test_duplicates_are_dropped_and_named(run: Run, tmp_path: Path) -> None:
     }
     (tmp_path / "c.toml").write_text("drop-duplicates = true\n")
     assert "2 (as 1)" in run(*planned[:-1], "--config", "c.toml").stdout
-    assert "2 (as 1)" in run(*planned[:-1], env={"ZINTERP_UPSAMPLE_DROP_DUPLICATES": "0.05"}).stdout
+    for value in ("0.05", "true"):
+        assert "2 (as 1)" in run(*planned[:-1], env={"ZINTERP_UPSAMPLE_DROP_DUPLICATES": value}).stdout
     assert "as 1" not in run(*planned[:-1], "--drop-duplicates=0").stdout
 
 

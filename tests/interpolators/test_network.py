@@ -9,6 +9,7 @@ from zinterp import interpolate
 from zinterp.errors import BadOptionError
 from zinterp.interpolators import create_interpolator
 from zinterp.interpolators.network import choose_device, choose_precision, cpu_has_bf16
+from zinterp.interpolators.weights import shipped_weights
 
 
 def test_bf16_is_near_fp32() -> None:
@@ -67,9 +68,12 @@ def test_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gpu
-def test_cuda_agrees_with_the_cpu() -> None:
-    planes = make_stack((6, 96, 96), "float32")[None]
+@pytest.mark.parametrize("model", shipped_weights())
+def test_cuda_agrees_with_the_cpu_and_with_itself(model: str) -> None:
+    cpu = create_interpolator(model, precision="fp32", device="cpu")
+    planes = make_stack((2 * cpu.needs.context, 96, 96), "float32")[None]
     times = np.array([0.25, 0.5], np.float32)
-    cpu = create_interpolator(precision="fp32", device="cpu")(planes, times)
-    cuda = create_interpolator(precision="fp32", device="cuda")(planes, times)
-    assert np.abs(cpu - cuda).max() < 1e-3
+    cuda = create_interpolator(model, precision="fp32", device="cuda")
+    first = cuda(planes, times)
+    assert np.abs(cpu(planes, times) - first).max() < 1e-3
+    assert np.array_equal(cuda(planes, times), first)

@@ -47,7 +47,8 @@ def test_the_shipped_weights_are_what_the_index_says() -> None:
             assert data["source"]
             assert data["licence"]
         assert weights.about["recipe"]["command"].startswith("zinterp train ")
-        assert weights.about["scores"]
+        assert {name.split(" x")[1] for name in weights.about["scores"]} == {"2", "4", "8"}
+        assert all(isinstance(gain, float) for gain in weights.about["scores"].values())
 
 
 def test_weights_can_be_read_by_all_who_may_read_new_files(weights: Path, tmp_path: Path) -> None:
@@ -71,7 +72,7 @@ def test_a_path_is_a_model(weights: Path) -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
-        BadOptionError, match=r"expected one of fast, .*optical-flow, cubic, linear or a \.safetensors file"
+        BadOptionError, match=r"expected one of fast, .*linear, cubic, optical-flow or a \.safetensors file"
     ):
         create_interpolator("rife")
 

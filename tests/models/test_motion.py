@@ -172,3 +172,11 @@ def test_published_sizes_are_sizes(name: str) -> None:
 def test_wrong_sizes_are_refused(name: str, wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         ARCHITECTURES[name](wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"), [("super-slomo", {"channels": (5, 7)}), ("nested-unet", {"middle": (3, 5, 7)})]
+)
+def test_channels_that_cannot_be_halved_are_refused(name: str, odd: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="expected even numbers"):
+        ARCHITECTURES[name](odd)

@@ -95,6 +95,18 @@ def test_unknown_loss_weights_are_refused() -> None:
         choose_objective("mirror-unet", {"perceptual": 1.0})
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -1.0])
+def test_loss_weights_are_not_negative_and_finite(weight: float) -> None:
+    with pytest.raises(BadOptionError, match="numbers of at least 0"):
+        choose_objective("fbnet", {"l1": weight})
+
+
+def test_a_gradient_without_end_is_seen_before_it_is_clipped() -> None:
+    parameter = torch.nn.Parameter(torch.zeros(2))
+    parameter.grad = torch.tensor([float("inf"), 0.0])
+    assert ForFBNet().clip([parameter]).isinf()
+
+
 def test_the_motion_term_looks_at_the_flow(batch: Batch) -> None:
     assert batch.moved is not None
     known = batch.moved.flow01

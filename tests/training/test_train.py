@@ -9,15 +9,17 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from tests.models.conftest import SMALL as MOTION_NETWORKS
 from zinterp.errors import BadOptionError, BadWeightsError, OutputError, OutputExistsError, TrainingError
 from zinterp.interpolators import create_interpolator
 from zinterp.interpolators.weights import sha256_of
+from zinterp.models import ARCHITECTURES, PUBLISHED
 from zinterp.models.layers import Prediction
 from zinterp.phantom import Phantom
 from zinterp.training.checkpoint import Checkpoint
 from zinterp.training.held_out import HeldOut, gain, split
 from zinterp.training.losses import likelihood, log_mse
-from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, train
+from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, resolved, train
 
 SMALL = {"sizes": {"channels": [8, 16, 16]}, "batch": 4, "crop": 32}
 
@@ -89,6 +91,23 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(volume: np.ndarra
         train(other, resumed, options, resume=True)
 
 
+@pytest.mark.parametrize("name", MOTION_NETWORKS)
+def test_every_network_goes_on_as_if_it_had_not_been_interrupted(name: str, volume: np.ndarray, tmp_path: Path) -> None:
+    straight, resumed = tmp_path / "straight.safetensors", tmp_path / "resumed.safetensors"
+    options = TrainingOptions(name, MOTION_NETWORKS[name], steps=6, batch=2, crop=32)
+
+    def stop(progress: Progress) -> None:
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    train([volume], straight, options)
+    with pytest.raises(KeyboardInterrupt):
+        train([volume], resumed, options, report=stop)
+    train([volume], resumed, options, resume=True)
+    for key, tensor in load_file(straight).items():
+        assert torch.equal(tensor, load_file(resumed)[key]), key
+
+
 def test_a_training_is_saved_by_time_too(volume: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zinterp.training.train.CHECKPOINT_EVERY_S", 0.0)
     out = tmp_path / "a.safetensors"
@@ -115,18 +134,20 @@ def test_what_could_not_be_written_at_the_end_is_refused_at_the_start(volume: np
         train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=1, **SMALL), device="cuda:99")
 
 
-def test_a_training_that_fails_numerically_stops(volume: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["mirror-unet", *MOTION_NETWORKS])
+def test_a_training_that_fails_numerically_stops(name: str, volume: np.ndarray, tmp_path: Path) -> None:
     broken = volume.copy()
     broken[:] = np.nan
+    sizes = MOTION_NETWORKS.get(name, SMALL["sizes"])
     with pytest.raises(TrainingError, match="the loss is nan at step 0"):
-        train([broken], tmp_path / "a.safetensors", TrainingOptions(steps=5, **SMALL))
+        train([broken], tmp_path / "a.safetensors", TrainingOptions(name, sizes, steps=5, batch=2, crop=32))
     assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights(
     volume: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zinterp.training.train.log_mse", lambda made, _: (made.sum() * 0).sqrt())
+    monkeypatch.setattr("zinterp.training.objectives.log_mse", lambda made, _: (made.sum() * 0).sqrt())
     with pytest.raises(TrainingError, match="the gradient is nan at step 0"):
         train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=5, **SMALL))
 
@@ -221,6 +242,17 @@ def test_crops_that_do_not_suit_the_network_are_refused(volume: np.ndarray, tmp_
         train([volume], tmp_path / "a.safetensors", TrainingOptions(steps=5, crop=40))
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_crops_suit_networks_of_the_published_size_by_default(name: str) -> None:
+    network = ARCHITECTURES[name](PUBLISHED[name])
+    options = resolved(TrainingOptions(name, steps=1), network, 1e-4)
+    assert options.crop is not None
+    assert options.crop >= 96
+    assert options.crop % network.multiple_of == 0
+    assert network.overlap >= 10 * network.multiple_of or name == "nested-unet"
+    assert network.bytes_per_pixel > ARCHITECTURES[name]({}).bytes_per_pixel
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -257,6 +289,8 @@ def test_a_stack_too_thin_to_hold_planes_out_is_named(volume: np.ndarray, caplog
 
 def test_classical_interpolation_gains_nothing_on_held_out_planes(volume: np.ndarray) -> None:
     class Linear(torch.nn.Module):
+        context = 3
+
         def forward(self, planes: torch.Tensor, times: torch.Tensor) -> Prediction:
             t = times[..., None, None]
             return Prediction(planes[:, None, 2] * (1 - t) + planes[:, None, 3] * t, None)

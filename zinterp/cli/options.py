@@ -92,9 +92,14 @@ class LossWeights(click.ParamType[dict[str, float]]):
             return value
         try:
             pairs = [part.split("=") for part in str(value).split(",")]
-            return {name.strip(): float(number) for name, number in pairs}
+            weights = {name.strip(): float(number) for name, number in pairs}
+            if len(weights) == len(pairs):
+                return weights
         except ValueError:
-            self.fail(f"{value!r} are no weights, expected names and numbers: write perceptual=0.01", param, ctx)
+            pass
+        self.fail(
+            f"{value!r} are no weights, expected names, each once, and numbers: write perceptual=0.01", param, ctx
+        )
 
 
 class Part(click.ParamType[float]):
@@ -105,6 +110,7 @@ class Part(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Text to a number."""
         option = param.opts[0] if param is not None else ""
+        value = {"true": True, "false": False}.get(str(value).lower(), value)
         try:
             return checked_threshold(value if isinstance(value, bool) else float(value))
         except BadOptionError as error:
@@ -305,7 +311,8 @@ def duplicates_option(name: str, text: str) -> Callable[[Command], Command]:
         is_flag=False,
         flag_value=str(THRESHOLD),
         metavar="[THRESHOLD]",
-        help=f"{text} Fewer than this part of their pixels differ; 0 finds none.  [without a value: {THRESHOLD}]",
+        help=f"{text} These change less than half as much as is ordinary there, and less than this part of their "
+        f"pixels change more than that; 0 finds none.  [without a value: {THRESHOLD}]",
     )
 
 

@@ -56,7 +56,9 @@ DEFAULT = next(iter(NETWORKS))
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Crops a step.  [default: 8]")
 @click.option(
-    "--crop", type=click.IntRange(min=32), help="Edge of the crops in pixels, a multiple of 16.  [default: 96]"
+    "--crop",
+    type=click.IntRange(min=32),
+    help="Edge of the crops in pixels, a multiple of 16, for large networks of up to 128.  [default: 96 or more]",
 )
 @click.option(
     "--learning-rate",

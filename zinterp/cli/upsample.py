@@ -61,8 +61,8 @@ def command(
 ) -> None:
     """Make stacks denser in z.
 
-    INPUT is a TIFF stack or an OME-Zarr folder. Every acquired plane is in the output bit for bit, with synthesised
-    ones in between. The path of the output is printed.
+    INPUT is a TIFF stack or an OME-Zarr folder. Every acquired plane is in the output bit for bit, but for duplicates
+    that are to be dropped, with synthesised ones in between. The path of the output is printed.
 
     \b
     Examples:

@@ -56,7 +56,7 @@ def create_interpolator(model: str | None = None, *, device: str = "auto", preci
     from zinterp.interpolators.network import interpolator_of
     from zinterp.interpolators.weights import find_weights, load_network, sha256_of, shipped_weights
 
-    name, path = find_weights(model if model is not None else next(iter(shipped_weights())))
+    name, path = find_weights(model if model is not None else next(iter(shipped_weights())), CLASSICAL)
     return interpolator_of(
         load_network(path), identity=f"{name}@{sha256_of(path)[:12]}", device=device, precision=precision
     )

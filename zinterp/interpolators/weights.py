@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -102,13 +102,13 @@ def read_index() -> Index:
         raise BadWeightsError(f"{directory / INDEX} is damaged ({error!r}): install zinterp again") from error
 
 
-def find_weights(model: str) -> tuple[str, Path]:
+def find_weights(model: str, others: Iterable[str] = ()) -> tuple[str, Path]:
     """The name and file of a model given by name or path, its hash checked if it is a shipped one.
 
     Raises
     ------
     BadOptionError
-        If it is neither a known name nor a file.
+        If it is neither a known name nor a file; ``others`` are names that would have done as well.
     """
     shipped = shipped_weights()
     if model in shipped:
@@ -118,8 +118,8 @@ def find_weights(model: str) -> tuple[str, Path]:
     if path.is_file():
         return path.stem, path
     raise BadOptionError(
-        f"the model is {model!r}, expected one of {', '.join(shipped)}, optical-flow, cubic, linear or a .safetensors "
-        "file: 'zinterp models' describes them"
+        f"the model is {model!r}, expected one of {', '.join([*shipped, *others])} or a .safetensors file: "
+        "'zinterp models' describes them"
     )
 
 

@@ -3,7 +3,8 @@
 Built from the published description: four levels, features shared between them, flows in both directions at each, about
 1.2 million parameters. Published for the middle between two frames; here the flows are scaled to any t, and the fusion
 weighs both planes' features by how near they are. Other than there the network makes what is added to the blend of both
-warped planes, not the plane from nothing, and the planes are divided by their local contrast.
+warped planes, not the plane from nothing, what the coarser level made is put beside both planes' features and not added
+to them, and the planes are divided by their local contrast.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zinterp.models.layers import starting_at_zero, warp
-from zinterp.models.motion import WINDOW, Details, Motion, MotionNetwork, Pair, Size, at_pixels, in_float32, upsampled
+from zinterp.models.motion import (
+    WINDOW,
+    Details,
+    Motion,
+    MotionNetwork,
+    Pair,
+    Size,
+    at_pixels,
+    blend,
+    in_float32,
+    upsampled,
+)
 
 LEVELS = 4
 
@@ -68,12 +80,12 @@ class FBNet(MotionNetwork):
 
     architecture = "fbnet"
     overlap = 160
-    bytes_per_pixel = (1500, 900)
 
     def __init__(self, size: FBNetSize | None = None) -> None:
         super().__init__()
         self.size = size or FBNetSize()
         self.multiple_of = WINDOW
+        self.bytes_per_pixel = (48 * max(self.size.flow), 30 * max(self.size.flow))
         filters = self.size.features
         sources = (1, *filters[:-1])
         self.features = nn.ModuleList(
@@ -123,9 +135,9 @@ class FBNet(MotionNetwork):
         for level in range(LEVELS - 1, -1, -1):
             features0, features1 = motion.features[level].chunk(2)
             near, far = (F.avg_pool2d(f, 2**level) / 2**level if level else f for f in (to0, to1))
-            both = at_pixels(1 - t) * warp(features0, near) + at_pixels(t) * warp(features1, far)
+            both = blend(warp(features0, near), warp(features1, far), t)
             x = both if x is None else torch.cat((both, F.interpolate(x, scale_factor=2, mode="nearest")), dim=1)
             x = self.fusion[level](x)
-        blend = warped0 + at_pixels(t) * (warped1 - warped0)
         assert x is not None
-        return Details(pair.bounded(blend + pair.contrast * in_float32(self.head, x), t), motion, (warped0, warped1))
+        plane = blend(warped0, warped1, t) + pair.contrast * in_float32(self.head, x)
+        return Details(pair.bounded(plane, t), motion, (warped0, warped1))

@@ -41,6 +41,8 @@ class MirrorConv2d(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, dilation: int = 1) -> None:
         super().__init__()
+        if in_channels % 2 or out_channels % 2:
+            raise ValueError(f"got {in_channels} and {out_channels} channels, expected even numbers")
         self.dilation = dilation
         self.padding = dilation * (kernel_size // 2)
         self.weight = nn.Parameter(torch.empty(out_channels // 2, in_channels, kernel_size, kernel_size))

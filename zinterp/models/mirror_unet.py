@@ -18,7 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.layers import MirrorConv2d, Prediction, TimeModulation, local_mean, local_rms, warp, wide_mean
+from zinterp.models.layers import (
+    MirrorConv2d,
+    Prediction,
+    TimeModulation,
+    local_mean,
+    local_rms,
+    starting_at_zero,
+    warp,
+    wide_mean,
+)
 
 
 @dataclass(frozen=True)
@@ -107,10 +116,8 @@ class Decoder(UpwardPath):
 
     def __init__(self, channels: tuple[int, ...], context: int) -> None:
         super().__init__(channels)
-        self.flow = nn.ModuleList(MirrorConv2d(c, 4, 3) for c in channels[-2:0:-1])
-        self.moved = MirrorConv2d(2 * context, channels[0], 3)
-        for layer in (*self.flow, self.moved):
-            nn.init.zeros_(layer.weight)
+        self.flow = nn.ModuleList(starting_at_zero(MirrorConv2d(c, 4, 3)) for c in channels[-2:0:-1])
+        self.moved = starting_at_zero(MirrorConv2d(2 * context, channels[0], 3))
 
     def forward(self, features: list[Tensor], t: Tensor, scene: "Scene") -> tuple[Tensor, Tensor]:
         """Features of each level and t (N,) -> decoded features (N, C_0, H, W) and planes moved to t (N, 2c, H, W)."""
@@ -230,9 +237,7 @@ class MirrorUNet(nn.Module):
         self.multiple_of = max(WINDOW, 2 ** (len(self.size.channels) - 1))
         self.encoder = Encoder(2 * (5 + self.context), self.size.channels)
         self.decoder = Decoder(self.size.channels, self.context)
-        self.head = nn.Conv2d(self.size.channels[0] // 2, 3, 3, padding=1)
-        for parameter in self.head.parameters():
-            nn.init.zeros_(parameter)
+        self.head = starting_at_zero(nn.Conv2d(self.size.channels[0] // 2, 3, 3, padding=1))
 
     def forward(self, planes: Tensor, times: Tensor) -> Prediction:
         """Synthesise one plane for each depth.

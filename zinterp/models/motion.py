@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, mirror_cat, starting_at_zero
+from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, mirror_cat, starting_at_zero, warp
 
 WINDOW = 16  # pixels, of the local statistics
 BOUND = 8.0  # what is made differs from the line between the planes by no more than this many local steps
@@ -60,7 +60,7 @@ class Pair:
 
     def linear(self, t: Tensor) -> Tensor:
         """The line between the planes at t (N,), (N, 1, H, W)."""
-        return self.frame0 + at_pixels(t) * (self.frame1 - self.frame0)
+        return blend(self.frame0, self.frame1, t)
 
     def bounded(self, plane: Tensor, t: Tensor) -> Tensor:
         """A plane at t (N,) held near the line, (N, 1, H, W)."""
@@ -78,6 +78,11 @@ def normalised(frame: Tensor) -> tuple[Tensor, Tensor]:
 def at_pixels(t: Tensor) -> Tensor:
     """Depths (N,) for use with (N, C, H, W)."""
     return t[:, None, None, None]
+
+
+def blend(first: Tensor, second: Tensor, t: Tensor) -> Tensor:
+    """From what there is at 0 and at 1, (N, C, H, W) each, in a straight line to t (N,)."""
+    return first + at_pixels(t) * (second - first)
 
 
 def arbitrary_time_flows(flow01: Tensor, flow10: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,6 +122,17 @@ class Details(NamedTuple):
     motion: Motion
     warped: tuple[Tensor, Tensor]
     sides: tuple[Tensor, ...] = ()
+
+
+def to_refine(pair: Pair, motion: Motion, t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Arbitrary-time flows at t (N,), (N, 2, H, W) each, and what a second stage refines them by, (N, 12, H, W).
+
+    That is both planes, the flows between them and to t, and both planes moved to t.
+    """
+    to0, to1 = arbitrary_time_flows(motion.flow01, motion.flow10, t)
+    first = torch.cat((pair.seen0, motion.flow01, to0, warp(pair.seen0, to0)), dim=1)
+    second = torch.cat((pair.seen1, motion.flow10, to1, warp(pair.seen1, to1)), dim=1)
+    return to0, to1, torch.cat((first, second), dim=1)
 
 
 class MotionNetwork(nn.Module):

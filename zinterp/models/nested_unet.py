@@ -2,8 +2,9 @@
 
 After the two-stage interpolation of X-ray video with a nested architecture, and for its second stage X. Qin et al.,
 "U2-Net: Going Deeper with Nested U-Structure for Salient Object Detection", Pattern Recognition 2020, arXiv:2005.09007.
-Other than there nothing is normalised over a batch, the planes are grey and divided by their local contrast, and the
-kernels are tied so that turning the stack upside down turns the result.
+Other than there nothing is normalised over a batch, pooling takes means, the deepest blocks are pooled as all others,
+and blocks have as many channels on the way up as on the way down. The planes are grey and divided by their local
+contrast, and the kernels are tied so that turning the stack upside down turns the result.
 """
 
 from collections.abc import Sequence
@@ -22,9 +23,9 @@ from zinterp.models.motion import (
     Pair,
     Size,
     UNet,
-    arbitrary_time_flows,
     fuse,
     in_float32,
+    to_refine,
     upsampled,
 )
 
@@ -124,14 +125,14 @@ class NestedUNet(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "nested-unet"
-    overlap = 160
-    bytes_per_pixel = (1000, 650)
 
     def __init__(self, size: NestedUNetSize | None = None) -> None:
         super().__init__()
         self.size = size or NestedUNetSize()
         deepest = max(level + height - 2 for level, height in enumerate(self.size.heights))
-        self.multiple_of = max(WINDOW, 2 ** (len(self.size.flow) - 1), 2**deepest)
+        coarsest = 2 ** (len(self.size.flow) - 1)  # pixels
+        self.multiple_of, self.overlap = max(WINDOW, coarsest, 2**deepest), 10 * max(WINDOW, coarsest)
+        self.bytes_per_pixel = (62 * self.size.channels[0], 42 * self.size.channels[0])
         self.flow = UNet(2, 4, self.size.flow)
         self.refine = U2Net(12, 6, self.size.heights, self.size.middle, self.size.channels)
 
@@ -142,10 +143,7 @@ class NestedUNet(MotionNetwork):
 
     def synthesise(self, pair: Pair, motion: Motion, t: Tensor) -> Details:
         """Arbitrary-time flows by linear combination, refined and masked: the fused plane, in training one a level."""
-        flows = torch.cat((motion.flow01, motion.flow10), dim=1)
-        to0, to1 = arbitrary_time_flows(motion.flow01, motion.flow10, t)
-        moved = torch.cat((warp(pair.seen0, to0), warp(pair.seen1, to1)), dim=1)
-        seen = mirror_cat(torch.cat((pair.seen0, pair.seen1), dim=1), flows, torch.cat((to0, to1), dim=1), moved)
+        to0, to1, seen = to_refine(pair, motion, t)
         fused, *sides = self.refine(seen)
         plane, warped = self.plane(pair, to0, to1, fused, t)
         levels = [self.plane(pair, to0, to1, side, t)[0] for side in sides] if self.training else []

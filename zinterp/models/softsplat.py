@@ -24,6 +24,7 @@ from zinterp.models.motion import (
     Pair,
     Size,
     at_pixels,
+    blend,
     in_float32,
     upsampled,
 )
@@ -186,13 +187,13 @@ class SoftSplat(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "softsplat"
-    overlap = 160
-    bytes_per_pixel = (2000, 2000)
 
     def __init__(self, size: SoftSplatSize | None = None) -> None:
         super().__init__()
         self.size = size or SoftSplatSize()
-        self.multiple_of = max(WINDOW, 2 ** len(self.size.flow))
+        coarsest = 2 ** len(self.size.flow)  # pixels
+        self.multiple_of, self.overlap = max(WINDOW, coarsest), 10 * max(WINDOW, coarsest)
+        self.bytes_per_pixel = (220 * self.size.features[0], 220 * self.size.features[0])
         self.flow = FlowPyramid(self.size.flow, self.size.radius, self.size.decoder)
         self.alpha = nn.Parameter(torch.ones(1))
         last = starting_at_zero(nn.Conv2d(8, 1, 3, padding=1))
@@ -232,19 +233,19 @@ class SoftSplat(MotionNetwork):
         flow = shares * torch.cat((motion.flow01, motion.flow10))
         frames, seen = torch.cat((pair.frame0, pair.frame1)), torch.cat((pair.seen0, pair.seen1))
         both = torch.cat((frames, seen, features[0].float()), dim=1)
-        splatted = softmax_splat(both, flow, importance, blend(both, t))
+        splatted = softmax_splat(both, flow, importance, twice_blended(both, t))
         warped0, warped1 = splatted[:, :1].chunk(2)
         rows = [torch.cat((splatted[:, 1:], shares.expand_as(frames)), dim=1)]
         for level, x in enumerate(features[1:], start=1):
             coarse_flow, coarse = F.avg_pool2d(flow, 2**level) / 2**level, F.avg_pool2d(importance, 2**level)
-            rows.append(softmax_splat(x.float(), coarse_flow, coarse, blend(x.float(), t)))
+            rows.append(softmax_splat(x.float(), coarse_flow, coarse, twice_blended(x.float(), t)))
         finished = self.grid([torch.cat(row.chunk(2), dim=1) for row in rows])
         halves = in_float32(self.head, finished)
-        plane = warped0 + at_pixels(t) * (warped1 - warped0) + pair.contrast * halves.mean(dim=1, keepdim=True)
+        plane = blend(warped0, warped1, t) + pair.contrast * halves.mean(dim=1, keepdim=True)
         return Details(pair.bounded(plane, t), motion, (warped0, warped1))
 
 
-def blend(both: Tensor, t: Tensor) -> Tensor:
+def twice_blended(both: Tensor, t: Tensor) -> Tensor:
     """Of the first planes and after them the second ones (2N, C, H, W) the blend at t (N,), twice."""
     first, second = both.chunk(2)
-    return (first + at_pixels(t) * (second - first)).repeat(2, 1, 1, 1)
+    return blend(first, second, t).repeat(2, 1, 1, 1)

@@ -6,10 +6,13 @@ Sums of floating-point numbers depend on their order, and a GPU adds in any. So 
 After S. Niklaus, F. Liu, "Softmax Splatting for Video Frame Interpolation", CVPR 2020, arXiv:2003.05534.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
 QUANTUM = 2.0**-40
+HOLE = 1e-3  # of a pixel: where less falls there is a hole
 LEAST, MOST = -10.0, 2.0  # of the importance, so that sums stay far from where float64 rounds
 
 
@@ -31,19 +34,21 @@ def splat(x: Tensor, flow: Tensor) -> Tensor:
     rows = torch.arange(height, device=x.device, dtype=flow.dtype)[:, None] + flow[:, 1]  # (N, H, W)
     columns = torch.arange(width, device=x.device, dtype=flow.dtype) + flow[:, 0]
     top, left = rows.detach().floor(), columns.detach().floor()
-    total = torch.zeros(n, c, height * width, dtype=torch.float64, device=x.device)
+    exact = torch.float64 if x.device.type != "mps" else torch.float32  # which has no other
+    total = torch.zeros(n, c, height * width, dtype=exact, device=x.device)
     for row in (top, top + 1):
         for column in (left, left + 1):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             share = (1 - (rows - row).abs()) * (1 - (columns - column).abs()) * inside
-            index = (row.clamp(0, height - 1) * width + column.clamp(0, width - 1)).long().flatten(1)  # (N, H * W)
-            parts = (x * share[:, None]).double().flatten(2)
-            exact = parts + ((parts / QUANTUM).round() * QUANTUM - parts).detach()
-            total = total.scatter_add(2, index[:, None].expand(-1, c, -1), exact)
+            row_number, column_number = (torch.where(inside, k, 0).long() for k in (row, column))  # NaN is outside
+            index = (row_number * width + column_number).flatten(1)  # (N, H * W)
+            parts = (x * share[:, None]).to(exact).flatten(2)
+            rounded = parts + ((parts / QUANTUM).round() * QUANTUM - parts).detach()
+            total = total.scatter_add(2, index[:, None].expand(-1, c, -1), rounded)
     return total.view(n, c, height, width).to(x.dtype)
 
 
-def softmax_splat(x: Tensor, flow: Tensor, importance: Tensor, fill: Tensor, hole: float = 1e-3) -> Tensor:
+def softmax_splat(x: Tensor, flow: Tensor, importance: Tensor, fill: Tensor) -> Tensor:
     """Put every pixel of x where its flow takes it; where several meet, each counts by the exponent of its importance.
 
     Parameters
@@ -54,14 +59,14 @@ def softmax_splat(x: Tensor, flow: Tensor, importance: Tensor, fill: Tensor, hol
     importance : Tensor, shape (N, 1, H, W)
         Held between -10 and 2.
     fill : Tensor, shape (N, C, H, W)
-        What comes into holes, where nothing falls.
-    hole : float
-        Weight of ``fill``, as against 1 of a pixel of importance 0.
+        What comes into holes, where hardly a pixel falls, however important it is.
 
     Returns
     -------
     Tensor, shape and dtype of x
     """
     weight = importance.clamp(LEAST, MOST).exp().to(x.dtype)
-    summed = splat(torch.cat((x * weight, weight), dim=1), flow)
-    return (summed[:, :-1] + hole * fill) / (summed[:, -1:] + hole)
+    summed = splat(torch.cat((x * weight, weight, torch.ones_like(weight)), dim=1), flow)
+    made = summed[:, :-2] / summed[:, -2:-1].clamp(min=HOLE * math.exp(LEAST))
+    covered = summed[:, -1:] / (summed[:, -1:] + HOLE)
+    return fill + covered * (made - fill)

@@ -1,8 +1,9 @@
 """Super SloMo: one U-Net finds the flows between two planes, a second one refines them at any t.
 
 After H. Jiang et al., "Super SloMo: High Quality Estimation of Multiple Intermediate Frames for Video Interpolation",
-CVPR 2018, arXiv:1712.00080. Other than there the planes are grey and divided by their local contrast, the kernels are
-tied so that turning the stack upside down turns the result, and what is made stays near both planes where they agree.
+CVPR 2018, arXiv:1712.00080. Other than there the planes are grey and divided by their local contrast, the flows and
+their refinement are limited, the kernels are tied so that turning the stack upside down turns the result, and what is
+made stays near both planes where they agree.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zinterp.models.layers import mirror_cat, warp
-from zinterp.models.motion import WINDOW, Details, Motion, MotionNetwork, Pair, Size, UNet, arbitrary_time_flows, fuse
+from zinterp.models.layers import warp
+from zinterp.models.motion import WINDOW, Details, Motion, MotionNetwork, Pair, Size, UNet, fuse, to_refine
 
 FARTHEST, FARTHEST_CHANGE = 32.0, 8.0  # pixels, of the flows and of their refinement
 
@@ -27,13 +28,13 @@ class SuperSloMo(MotionNetwork):
     """See the module; ``size`` says how large it is."""
 
     architecture = "super-slomo"
-    overlap = 160
-    bytes_per_pixel = (550, 400)
 
     def __init__(self, size: SuperSloMoSize | None = None) -> None:
         super().__init__()
         self.size = size or SuperSloMoSize()
-        self.multiple_of = max(WINDOW, 2 ** (len(self.size.channels) - 1))
+        coarsest = 2 ** (len(self.size.channels) - 1)  # pixels
+        self.multiple_of, self.overlap = max(WINDOW, coarsest), 10 * max(WINDOW, coarsest)
+        self.bytes_per_pixel = (46 * self.size.channels[0], 34 * self.size.channels[0])
         self.flow = UNet(2, 4, self.size.channels)
         self.refine = UNet(12, 6, self.size.channels)
 
@@ -44,10 +45,7 @@ class SuperSloMo(MotionNetwork):
 
     def synthesise(self, pair: Pair, motion: Motion, t: Tensor) -> Details:
         """Arbitrary-time flows by linear combination, refined, with visibility maps; both planes warped and fused."""
-        flows = torch.cat((motion.flow01, motion.flow10), dim=1)
-        to0, to1 = arbitrary_time_flows(motion.flow01, motion.flow10, t)
-        moved = torch.cat((warp(pair.seen0, to0), warp(pair.seen1, to1)), dim=1)
-        seen = mirror_cat(torch.cat((pair.seen0, pair.seen1), dim=1), flows, torch.cat((to0, to1), dim=1), moved)
+        to0, to1, seen = to_refine(pair, motion, t)
         first, second = self.refine(seen).chunk(2, dim=1)  # (N, 3, H, W): change of the flow, evidence of visibility
         visible0 = torch.sigmoid(first[:, 2:] - second[:, 2:])
         warped0 = warp(pair.frame0, to0 + limited(first[:, :2], FARTHEST_CHANGE))

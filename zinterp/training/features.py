@@ -13,6 +13,7 @@ from zinterp.interpolators.network import choose_device
 from zinterp.interpolators.weights import save_network
 from zinterp.models.autoencoder import FEATURE_RMS, Autoencoder
 from zinterp.training.data import Augmentation, CropSampler, Volume
+from zinterp.training.train import check_finite
 
 RATE = 2e-3
 NOISE = 0.05  # of the intensity range, added to what it sees
@@ -75,6 +76,7 @@ def train_features(
             for group in optimizer.param_groups:
                 group["lr"] = RATE * (1 + math.cos(math.pi * done)) / 2
             loss = (network(planes + NOISE * torch.randn_like(planes)) - planes).square().mean()
+            check_finite("loss", loss, step)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -84,6 +86,7 @@ def train_features(
         with torch.no_grad():
             squares = [network.encode(next(stream)[0].targets.to(where)).square().mean() for _ in range(MEASURED)]
             network.scale.fill_(FEATURE_RMS / torch.stack(squares).mean().sqrt())
+    report(1.0, math.sqrt(error))
     spent = (time.monotonic() - start) / 60
     save_network(out, network, {"data": data, "steps": str(step), "minutes": f"{spent:.1f}", "seed": str(seed)})
     return math.sqrt(error)

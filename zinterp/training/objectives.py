@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zinterp.interpolators.weights import load_features
 from zinterp.models.layers import warp
+from zinterp.models.motion import Details, blend
 from zinterp.training.data import Batch
 from zinterp.training.losses import (
     deep_supervision,
@@ -98,7 +99,7 @@ class ForMotion(Objective):
             total = total + self.motion * end_point_error(flow01, batch.moved.flow01)
         return Losses(total, log_mse(made.plane.detach(), batch.targets))
 
-    def terms(self, made: Any, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    def terms(self, made: Details, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
         """The losses of one plane.
 
         ``made`` is the network's Details; planes (N, 2, H, W), target (N, 1, H, W); shares (N,), by which crops that
@@ -112,8 +113,9 @@ class ForSuperSloMo(ForMotion):
     """Reconstruction, perceptual, warping and smoothness loss on 255 grey levels, with the paper's weights.
 
     Adam, its rate divided by ten after two and after four fifths. What planes look like is said by the features of an
-    autoencoder of microscopy planes. Other than in the paper crops are weighted so that they count alike, whether they
-    are hard or easy to interpolate.
+    autoencoder of microscopy planes, on their own scale. Other than in the paper crops are weighted so that they count
+    alike, whether they are hard or easy to interpolate, the warping loss looks at the planes as they are moved in the
+    end, and known motion is a fifth term.
 
     References
     ----------
@@ -142,13 +144,14 @@ class ForSuperSloMo(ForMotion):
         """A hundredth after four fifths, a tenth after two, else 1."""
         return 0.01 if done >= 0.8 else 0.1 if done >= 0.4 else 1.0
 
-    def terms(self, made: Any, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    def terms(self, made: Details, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
         """See ``ForMotion``."""
         frame0, frame1 = planes[:, :1], planes[:, 1:]
         flow01, flow10, _ = made.motion
         reconstruction = l1(made.plane, target, shares)
-        autoencoder = self.autoencoder.to(planes.device)
-        perceptual = (autoencoder.features(made.plane) - autoencoder.features(target)).float().square().mean()
+        with torch.autocast(planes.device.type, enabled=False):
+            autoencoder = self.autoencoder.to(planes.device)
+            perceptual = (autoencoder.features(made.plane) - autoencoder.features(target)).square().mean()
         warping = l1(warp(frame1, flow01), frame0, shares) + l1(warp(frame0, flow10), frame1, shares)
         warping = warping + sum(l1(warped, target, shares) for warped in made.warped)
         smoothness = total_variation(flow01) + total_variation(flow10)
@@ -166,7 +169,7 @@ class ForNestedUNet(ForMotion):
 
     sides: float = 0.5
 
-    def terms(self, made: Any, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    def terms(self, made: Details, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
         """See ``ForMotion``."""
         return log_mse(made.plane, target) + self.sides * torch.stack(deep_supervision(made.sides, target)).mean()
 
@@ -191,12 +194,14 @@ class ForFBNet(ForMotion):
         return torch.optim.NAdam(parameters, lr=rate)
 
     def clip(self, parameters: Iterable[nn.Parameter]) -> Tensor:
-        """Clip by value, then by norm."""
+        """Clip by value, then by norm; their norm before."""
         parameters = list(parameters)
+        before = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         nn.utils.clip_grad_value_(parameters, 1.0)
-        return nn.utils.clip_grad_norm_(parameters, 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        return before
 
-    def terms(self, made: Any, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    def terms(self, made: Details, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
         """See ``ForMotion``."""
         error = made.plane - target
         psnr = -10 / math.log(10) * log_mse(made.plane, target)
@@ -219,7 +224,7 @@ class ForSoftSplat(ForMotion):
         """AdaMax."""
         return torch.optim.Adamax(parameters, lr=rate)
 
-    def terms(self, made: Any, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    def terms(self, made: Details, planes: Tensor, target: Tensor, shares: Tensor) -> Tensor:
         """See ``ForMotion``."""
         return laplacian(made.plane, target).add(1e-4).log().mean()
 
@@ -234,8 +239,7 @@ def alike(planes: Tensor, times: Tensor, target: Tensor) -> Tensor:
 
     Planes (N, 2, H, W), times (N, 1), target (N, 1, H, W).
     """
-    linear = planes[:, :1] + times[..., None, None] * (planes[:, 1:] - planes[:, :1])
-    shares = 1 / ((linear - target).abs().mean(dim=(1, 2, 3)) + LEAST_MISSED)
+    shares = 1 / ((blend(planes[:, :1], planes[:, 1:], times[:, 0]) - target).abs().mean(dim=(1, 2, 3)) + LEAST_MISSED)
     return shares / shares.mean()
 
 

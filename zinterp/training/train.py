@@ -28,9 +28,8 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 60.0
 SCORES = 20  # during a training
-CONTEXT = (
-    2  # planes on each side, the least in a crop: cubic interpolation, which networks are scored against, needs them
-)
+CROP = 96  # pixels
+CONTEXT = 2  # planes on each side, the least in a crop: cubic, which networks are scored against, needs them
 GAPS, GAPS_ALONG_Z = (2, 9), (2, 4)  # a stack with thick planes has too few of them for wide gaps
 
 
@@ -38,8 +37,9 @@ GAPS, GAPS_ALONG_Z = (2, 9), (2, 4)  # a stack with thick planes has too few of 
 class TrainingOptions:
     """Everything that decides the outcome, recorded with the weights.
 
-    ``learning_rate`` None is what suits the network and its weights; ``gaps`` None is 2 to 9, and 2 to 4 where planes
-    are hidden along z only; ``loss_weights`` replaces those of the network's objective by name.
+    ``crop`` None is 96 or the next multiple that the network takes; ``learning_rate`` None is what suits the network
+    and its weights; ``gaps`` None is 2 to 9, and 2 to 4 where planes are hidden along z only; ``loss_weights`` replaces
+    those of the network's objective by name.
     """
 
     architecture: str = "mirror-unet"
@@ -47,7 +47,7 @@ class TrainingOptions:
     steps: int | None = None
     minutes: float | None = None
     batch: int = 8
-    crop: int = 96
+    crop: int | None = None
     learning_rate: float | None = None
     ema: float = 0.999
     gaps: tuple[int, int] | None = None
@@ -162,7 +162,7 @@ def train(
     where = choose_device(device)
     torch.manual_seed(options.seed)
     network: Any = load_network(init) if init else ARCHITECTURES[options.architecture](options.sizes)
-    network = network.to(where, memory_format=torch.channels_last)
+    network = network.to(where, memory_format=torch.channels_last).eval()
     objective = choose_objective(network.architecture, options.loss_weights)
     rate = options.learning_rate or (objective.fine_tuning_rate if init else objective.rate)
     options = resolved(options, network, rate)
@@ -277,24 +277,30 @@ def choose_objective(architecture: str, weights: Mapping[str, float]) -> Objecti
     """What a network is trained for, some of its terms weighted otherwise."""
     objective = OBJECTIVES[architecture]
     try:
-        return objective(**weights)
-    except TypeError as error:
+        chosen = objective(**weights)
+        if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()):
+            raise ValueError
+        return chosen
+    except (TypeError, ValueError) as error:
         known = ", ".join(f"{field.name}={field.default}" for field in fields(objective))
         raise BadOptionError(
-            f"got loss weights {dict(weights)}, expected some of {known}, which {architecture} is trained with"
+            f"got loss weights {dict(weights)}, expected some of {known}, which {architecture} is trained with, and "
+            "numbers of at least 0"
         ) from error
 
 
 def resolved(options: TrainingOptions, network: Any, rate: float) -> TrainingOptions:
     """The options with nothing left open, checked against the network."""
-    if options.crop < network.multiple_of or options.crop % network.multiple_of:
+    suited = network.multiple_of * math.ceil((options.crop or CROP) / network.multiple_of)
+    if options.crop not in (None, suited):
         raise BadOptionError(
-            f"the crops are {options.crop} pixels, expected a multiple of {network.multiple_of}: give --crop 96"
+            f"the crops are {options.crop} pixels, expected a multiple of {network.multiple_of}: give --crop {suited}"
         )
     return replace(
         options,
         architecture=network.architecture,
         sizes=asdict(network.size),
+        crop=suited,
         learning_rate=rate,
         gaps=options.chosen_gaps,
     )

@@ -1,6 +1,6 @@
 """Compare all models in one run: size, multiplications, speed, and gain over linear interpolation on real volumes.
 
-usage: python tests/benchmarks/networks.py [--models NAME|FILE,...] [--edge 1024] [--json FILE] VOLUME ...
+usage: python tests/benchmarks/networks.py [--models NAME|FILE,...] [--edge 512] [--json FILE] VOLUME ...
 
 Prints a table in Markdown. Parameters are in millions. Multiplications, of convolutions, are in thousands for each
 output pixel, at factors 2 and 8: at 8 what is found once for a gap serves seven planes. Seconds are for a megapixel at
@@ -45,22 +45,22 @@ def row(model: str, volumes: list[str], edge: int) -> dict[str, Any]:
         figures["parameters"] = sum(p.numel() for p in interpolator.network.parameters())
         figures["multiplications"] = [multiplications(interpolator.network, factor) for factor in (2, 8)]
     figures["seconds"] = [1 / bare_rate(model, edge, factor) for factor in (2, 8)]
-    figures["gains"] = {}
-    for volume in volumes:
-        scores = [score(interpolator, volume, gap) for gap in GAPS]
-        figures["gains"][Path(volume).stem] = [s["model"] - s["linear"] if s else None for s in scores]
+    figures["scores"] = {Path(v).stem: [score(interpolator, v, gap) for gap in GAPS] for v in volumes}
     return figures
 
 
 def line(figures: dict[str, Any]) -> str:
     """One line of the table."""
     size, macs = figures.get("parameters"), figures.get("multiplications")
+    gains = (
+        [f"{s['model'] - s['linear']:+.2f}" if s else "-" for s in scores] for scores in figures["scores"].values()
+    )
     cells = [
         f"`{figures['model']}`",
         f"{size / 1e6:.2f}" if size else "",
         " / ".join(f"{n / 1e3:.0f}" for n in macs) if macs else "",
         " / ".join(f"{s:.2g}" for s in figures["seconds"]),
-        *(" / ".join("-" if g is None else f"{g:+.2f}" for g in gains) for gains in figures["gains"].values()),
+        *map(" / ".join, gains),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("volumes", nargs="+")
     parser.add_argument("--models", default=",".join([*CLASSICAL, *shipped_weights()]))
-    parser.add_argument("--edge", type=int, default=1024)
+    parser.add_argument("--edge", type=int, default=512)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     heads = ["model", "M parameters", "k multiplications", "s / Mpx", *(Path(v).stem for v in args.volumes)]

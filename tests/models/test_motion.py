@@ -55,7 +55,15 @@ def test_fusion_weighs_by_nearness_and_visibility() -> None:
 def test_a_pair_is_seen_without_brightness_and_contrast(planes: Tensor) -> None:
     seen, changed = Pair(planes), Pair(0.02 * planes + 0.4)
     assert torch.allclose(changed.seen0, seen.seen0, atol=1e-3)
-    assert torch.allclose(changed.contrast, 0.02 * seen.contrast, rtol=1e-4)
+    assert torch.allclose(changed.unit, 0.02 * seen.unit, rtol=1e-4)
+
+
+def test_what_is_added_is_measured_by_contrast_and_disagreement() -> None:
+    plane = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    alike = Pair(torch.cat((plane, plane + 0.001 * plane), dim=1))
+    assert torch.equal(alike.unit, alike.disagreement)
+    flat = torch.full((1, 1, 64, 64), 0.5) + 1e-3 * plane
+    assert (Pair(torch.cat((flat, flat + 0.5), dim=1)).unit < 1e-3).all()
 
 
 def test_what_is_made_is_held_near_the_line(planes: Tensor) -> None:

@@ -3,8 +3,8 @@
 Built from the published description: four levels, features shared between them, flows in both directions at each, about
 1.2 million parameters. Published for the middle between two frames; here the flows are scaled to any t, and the fusion
 weighs both planes' features by how near they are. Other than there the network makes what is added to the blend of both
-warped planes, not the plane from nothing, what the coarser level made is put beside both planes' features and not added
-to them, and the planes are divided by their local contrast.
+warped planes, in units of how they disagree, not the plane from nothing; what the coarser level made is put beside both
+planes' features and not added to them; and the planes are divided by their local contrast.
 """
 
 from dataclasses import dataclass
@@ -139,5 +139,5 @@ class FBNet(MotionNetwork):
             x = both if x is None else torch.cat((both, F.interpolate(x, scale_factor=2, mode="nearest")), dim=1)
             x = self.fusion[level](x)
         assert x is not None
-        plane = blend(warped0, warped1, t) + pair.contrast * in_float32(self.head, x)
+        plane = blend(warped0, warped1, t) + pair.unit * in_float32(self.head, x)
         return Details(pair.bounded(plane, t), motion, (warped0, warped1))

@@ -55,8 +55,8 @@ class Pair:
     def __init__(self, planes: Tensor) -> None:
         self.frame0, self.frame1 = planes[:, :1], planes[:, 1:]
         (self.seen0, contrast0), (self.seen1, contrast1) = normalised(self.frame0), normalised(self.frame1)
-        self.contrast = (contrast0 + contrast1) / 2
         self.disagreement = local_rms(self.frame1 - self.frame0, WINDOW)
+        self.unit = torch.minimum((contrast0 + contrast1) / 2, self.disagreement)  # of what is added to moved planes
 
     def linear(self, t: Tensor) -> Tensor:
         """The line between the planes at t (N,), (N, 1, H, W)."""

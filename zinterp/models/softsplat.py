@@ -4,7 +4,8 @@ After S. Niklaus, F. Liu, "Softmax Splatting for Video Frame Interpolation", CVP
 pyramid of D. Sun et al., "PWC-Net", CVPR 2018, arXiv:1709.02371, and the synthesis of D. Fourure et al., "Residual
 Conv-Deconv Grid Network for Semantic Segmentation", BMVC 2017, arXiv:1707.07958. Other than there all is trained
 together, the planes are grey and divided by their local contrast, the grid network makes what is added to the blend of
-both splatted planes, and its kernels are tied so that turning the stack upside down turns the result.
+both splatted planes, in units of how they disagree, and its kernels are tied so that turning the stack upside down
+turns the result.
 """
 
 from dataclasses import dataclass
@@ -241,7 +242,7 @@ class SoftSplat(MotionNetwork):
             rows.append(softmax_splat(x.float(), coarse_flow, coarse, twice_blended(x.float(), t)))
         finished = self.grid([torch.cat(row.chunk(2), dim=1) for row in rows])
         halves = in_float32(self.head, finished)
-        plane = blend(warped0, warped1, t) + pair.contrast * halves.mean(dim=1, keepdim=True)
+        plane = blend(warped0, warped1, t) + pair.unit * halves.mean(dim=1, keepdim=True)
         return Details(pair.bounded(plane, t), motion, (warped0, warped1))
 
 

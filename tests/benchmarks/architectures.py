@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from quality import table
 
 from zinterp.interpolators.network import interpolator_of
-from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, warp
+from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, starting_at_zero, upsampled, warp
 from zinterp.models.mirror_unet import (
     BOUND,
     FLOOR,
@@ -41,8 +41,9 @@ from zinterp.models.mirror_unet import (
     cubic_minus_linear,
     time_shares,
 )
+from zinterp.models.splat import splat
 from zinterp.training.data import Augmentation, CropSampler, read_training_volumes
-from zinterp.training.losses import likelihood
+from zinterp.training.losses import laplacian, likelihood
 from zinterp.training.objectives import ForMirrorUNet
 from zinterp.training.train import update_average
 
@@ -65,9 +66,7 @@ class Plain(nn.Module):
         super().__init__()
         self.encoder = Encoder(self.inputs * self.phases, channels)
         self.decoder = UpwardPath(channels)
-        self.head = nn.Conv2d(channels[0] // 2, self.outputs * self.phases, 3, padding=1)
-        for parameter in self.head.parameters():
-            nn.init.zeros_(parameter)
+        self.head = starting_at_zero(nn.Conv2d(channels[0] // 2, self.outputs * self.phases, 3, padding=1))
 
     def forward(self, planes: Tensor, times: Tensor) -> Prediction:
         inputs, roughness = self.normalise(planes)
@@ -135,13 +134,12 @@ class Flow(Plain):
 
     def __init__(self) -> None:
         super().__init__()
-        self.flow = MirrorConv2d(CHANNELS[2], 4, 3)
-        nn.init.zeros_(self.flow.weight)
+        self.flow = starting_at_zero(MirrorConv2d(CHANNELS[2], 4, 3))
 
     def move(self, x: Tensor, flow: Tensor) -> Tensor:
         """x (N, C, H, W) moved by a coarse flow (N, 2, H/s, W/s)."""
         scale = x.shape[-1] // flow.shape[-1]
-        return warp(x, F.interpolate(flow, scale_factor=scale, mode="bilinear", align_corners=False) * scale)
+        return warp(x, scale * upsampled(flow, scale))
 
     def synthesise(self, planes: Tensor, features: list[Tensor], roughness: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         x = self.decoder.start(features, t)
@@ -162,7 +160,7 @@ class Splat(Flow):
 
     def move(self, x: Tensor, flow: Tensor) -> Tensor:
         scale = x.shape[-1] // flow.shape[-1]
-        fine = F.interpolate(flow, scale_factor=scale, mode="bilinear", align_corners=False) * scale
+        fine = scale * upsampled(flow, scale)
         summed = splat(torch.cat((x.float(), torch.ones_like(x[:, :1], dtype=torch.float32)), dim=1), fine)
         return ((summed[:, :-1] + 0.05 * x) / (summed[:, -1:] + 0.05)).to(x.dtype)
 
@@ -176,9 +174,7 @@ class Half(Plain):
     def __init__(self) -> None:
         channels = (72, 144, 256, 256)
         super().__init__(channels)
-        self.flows = nn.ModuleList(MirrorConv2d(c, 4, 3) for c in channels[-2::-1])
-        for layer in self.flows:
-            nn.init.zeros_(layer.weight)
+        self.flows = nn.ModuleList(starting_at_zero(MirrorConv2d(c, 4, 3)) for c in channels[-2::-1])
 
     def normalise(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         inputs, roughness = super().normalise(planes)
@@ -194,28 +190,10 @@ class Half(Plain):
             x = self.level(i, x, skip, t)
             more = time_shares(t) * self.reach * torch.tanh(self.flows[i](x).float() / self.reach)
             flow = more if flow is None else flow + more
-            flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False)
+            flow = 2 * upsampled(flow)
         assert flow is not None
         moved = torch.cat((warp(planes[:, :2], flow[:, :2]), warp(planes[:, 2:], flow[:, 2:])), dim=1)
         return self.finish(moved, x, roughness, t)
-
-
-def splat(x: Tensor, flow: Tensor) -> Tensor:
-    """x (N, C, H, W) summed where each pixel plus flow (N, 2, H, W) falls, bilinearly."""
-    n, c, h, w = x.shape
-    gy, gx = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
-    px, py = gx + flow[:, 0], gy + flow[:, 1]  # (N, H, W)
-    x0, y0 = px.floor(), py.floor()
-    out = x.new_zeros(n, c, h * w)
-    for dy in (0, 1):
-        for dx in (0, 1):
-            xi, yi = x0 + dx, y0 + dy
-            weight = (1 - (px - xi).abs()) * (1 - (py - yi).abs())
-            inside = (xi >= 0) & (xi < w) & (yi >= 0) & (yi < h)
-            index = (yi.clamp(0, h - 1) * w + xi.clamp(0, w - 1)).long().flatten(1)
-            values = (x * (weight * inside)[:, None]).flatten(2)
-            out = out.scatter_add(2, index[:, None].expand(-1, c, -1), values)
-    return out.view(n, c, h, w)
 
 
 Loss = Callable[[Prediction, Tensor], Tensor]
@@ -232,16 +210,6 @@ def mse(made: Tensor, target: Tensor) -> Tensor:
 
 def charbonnier(made: Tensor, target: Tensor) -> Tensor:
     return ((made - target).square() + 1e-6).sqrt().mean(dim=(1, 2, 3))
-
-
-def laplacian_pyramid(made: Tensor, target: Tensor) -> Tensor:
-    error, total = made - target, torch.zeros(len(made))
-    for level in range(4):
-        coarse = F.avg_pool2d(error, 2)
-        fine = error - F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
-        total = total + 2**level * fine.abs().mean(dim=(1, 2, 3))
-        error = coarse
-    return total + 16 * error.abs().mean(dim=(1, 2, 3))
 
 
 def census(made: Tensor, target: Tensor) -> Tensor:
@@ -277,7 +245,7 @@ VARIANTS: dict[str, tuple[Callable[[], nn.Module], Loss]] = {
     "half": (Half, relative(mse)),
     "grain": (Grain, relative(mse)),
     "charbonnier": (Plain, relative(charbonnier)),
-    "pyramid": (Plain, relative(laplacian_pyramid)),
+    "pyramid": (Plain, relative(laplacian)),
     "census": (Plain, relative(census)),
     "laplace": (Plain, laplace),
     "shipped-four-planes": (lambda: MirrorUNet(MirrorUNetSize(context=2)), both),
@@ -293,14 +261,13 @@ def train(name: str, volumes: Any, steps: int, batch: int) -> nn.Module:
     average = copy.deepcopy(network).requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
     sampler = CropSampler(volumes, context=3, gaps=(2, 9), augmentation=Augmentation(), seed=1)
-    c = network.context
     losses, start = [], time.process_time()
     for step, (crops, _) in enumerate(sampler.batches(batch)):
         if step == steps:
             break
         optimizer.param_groups[0]["lr"] = RATE * ForMirrorUNet().rate_factor(step, step / steps)
         with torch.autocast("cpu", torch.bfloat16):
-            made = network(crops.planes[:, 3 - c : 3 + c], crops.times)
+            made = network(crops.around(network.context), crops.times)
         value = loss(made, crops.targets)
         network.zero_grad(set_to_none=True)
         value.backward()

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.motion import Size, upsampled
+from zinterp.models.layers import upsampled
+from zinterp.models.motion import Size
 
 MIDDLE, SPREAD = 0.5, 0.25  # of the intensity range, what planes are centred and divided by
 FEATURE_RMS = 10.0  # of the features, on average over the planes that it was trained on

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.layers import starting_at_zero, warp
+from zinterp.models.layers import starting_at_zero, upsampled, warp
 from zinterp.models.motion import (
     WINDOW,
     Details,
@@ -24,7 +24,6 @@ from zinterp.models.motion import (
     at_pixels,
     blend,
     in_float32,
-    upsampled,
 )
 
 LEVELS = 4

@@ -95,6 +95,11 @@ class TimeModulation(nn.Module):
         return modulated
 
 
+def upsampled(x: Tensor, scale: int = 2) -> Tensor:
+    """Bilinearly ``scale`` times as high and wide."""
+    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False) if scale > 1 else x
+
+
 def local_mean(x: Tensor, window: int) -> Tensor:
     """Smooth mean of x around each pixel, over about three windows, shape kept.
 
@@ -103,7 +108,7 @@ def local_mean(x: Tensor, window: int) -> Tensor:
     """
     blocks = F.avg_pool2d(x, window)
     smooth = F.avg_pool2d(blocks, 3, stride=1, padding=1, count_include_pad=False)
-    return F.interpolate(smooth, scale_factor=window, mode="bilinear", align_corners=False)
+    return upsampled(smooth, window)
 
 
 def local_rms(x: Tensor, window: int) -> Tensor:
@@ -116,7 +121,7 @@ def wide_mean(x: Tensor, window: int) -> Tensor:
     blocks = F.avg_pool2d(x, window)
     for _ in range(2):
         blocks = F.avg_pool2d(blocks, 7, stride=1, padding=3, count_include_pad=False)
-    return F.interpolate(blocks, scale_factor=window, mode="bilinear", align_corners=False)
+    return upsampled(blocks, window)
 
 
 def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:

@@ -25,6 +25,7 @@ from zinterp.models.layers import (
     local_mean,
     local_rms,
     starting_at_zero,
+    upsampled,
     warp,
     wide_mean,
 )
@@ -101,7 +102,7 @@ class UpwardPath(nn.Module):
 
     def up(self, i: int, x: Tensor) -> Tensor:
         """From one level to the next finer one, the i-th from below."""
-        return F.interpolate(self.narrow[i](x), scale_factor=2, mode="bilinear", align_corners=False)
+        return upsampled(self.narrow[i](x))
 
     def refine(self, i: int, x: Tensor) -> Tensor:
         """The convolutions of that level."""
@@ -128,7 +129,7 @@ class Decoder(UpwardPath):
             finest = i == len(self.flow)
             x = self.up(i, x)
             if flow is not None:
-                flow = 2 * F.interpolate(flow, scale_factor=2, mode="bilinear", align_corners=False)
+                flow = 2 * upsampled(flow)
             if finest and flow is not None:
                 planes = scene.moved(flow)
                 x = x + self.moved(scene.differences(planes))

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.layers import MirrorConv2d, Prediction, local_mean, local_rms, mirror_cat, starting_at_zero, warp
+from zinterp.models.layers import (
+    MirrorConv2d,
+    Prediction,
+    local_mean,
+    local_rms,
+    mirror_cat,
+    starting_at_zero,
+    upsampled,
+    warp,
+)
 
 WINDOW = 16  # pixels, of the local statistics
 BOUND = 8.0  # what is made differs from the line between the planes by no more than this many local steps
@@ -241,11 +250,6 @@ def twice(inputs: int, outputs: int, kernel_size: int) -> nn.Sequential:
     """Two mirrored convolutions with leaky rectifiers."""
     first, second = MirrorConv2d(inputs, outputs, kernel_size), MirrorConv2d(outputs, outputs, kernel_size)
     return nn.Sequential(first, nn.LeakyReLU(SLOPE), second, nn.LeakyReLU(SLOPE))
-
-
-def upsampled(x: Tensor, scale: int = 2) -> Tensor:
-    """Bilinearly ``scale`` times as high and wide."""
-    return F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False) if scale > 1 else x
 
 
 def in_float32(layer: nn.Module, x: Tensor) -> Tensor:

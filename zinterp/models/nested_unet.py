@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.layers import MirrorConv2d, mirror_cat, starting_at_zero, warp
+from zinterp.models.layers import MirrorConv2d, mirror_cat, starting_at_zero, upsampled, warp
 from zinterp.models.motion import (
     WINDOW,
     Details,
@@ -26,7 +26,6 @@ from zinterp.models.motion import (
     fuse,
     in_float32,
     to_refine,
-    upsampled,
 )
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zinterp.models.layers import MirrorConv2d, starting_at_zero, warp
+from zinterp.models.layers import MirrorConv2d, starting_at_zero, upsampled, warp
 from zinterp.models.motion import (
     SLOPE,
     WINDOW,
@@ -27,7 +27,6 @@ from zinterp.models.motion import (
     at_pixels,
     blend,
     in_float32,
-    upsampled,
 )
 from zinterp.models.splat import softmax_splat
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zinterp.models.layers import upsampled
+
 FREEDOM = 10  # degrees of
 SSIM_WINDOW = 7  # pixels
 SSIM_CONSTANTS = 0.01**2, 0.03**2  # of the intensity range
@@ -107,7 +109,7 @@ def laplacian(made: Tensor, target: Tensor) -> Tensor:
     total: Tensor = error.new_zeros(len(error))
     for level in range(LAPLACIAN_LEVELS):
         coarse = F.avg_pool2d(error, 2)
-        fine = error - F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        fine = error - upsampled(coarse)
         total = total + 2**level * fine.abs().mean(dim=(1, 2, 3))
         error = coarse
     total = total + 2**LAPLACIAN_LEVELS * error.abs().mean(dim=(1, 2, 3))

@@ -27,16 +27,19 @@ class Estimate:
 
 def estimate(job: Job, reader: VolumeReader, interpolator: Interpolator) -> Estimate:
     """Time the interpolator on one tile of the volume's middle gap, with all depths of a gap."""
-    gap = job.grid.kept[(len(job.grid.kept) - 2) // 2]
-    slab = Slab(sorted({*job.grid.around(gap, job.needs.context)}), range(0))
-    planes = context_planes(job, slab, read_slab(reader, slab), gap)
+    grid = job.stacks[0].grid
+    gap = grid.kept[(len(grid.kept) - 2) // 2]
+    around = grid.around(gap, job.needs.context)
+    slab = Slab(sorted({*around}), range(0))
+    planes = context_planes(job, slab, read_slab(reader, slab), around)
     rows, cols = job.layout.tile
     padding = [(0, 0), (0, max(0, rows - planes.shape[1])), (0, max(0, cols - planes.shape[2]))]
     tile = np.pad(planes, padding, mode="symmetric")[None, :, :rows, :cols]
-    times = np.array([float(t) for t in job.grid.depths], np.float32)
+    depths = 1 if job.stacks[0].drift else grid.per_gap  # aligned planes are made one by one
+    times = np.linspace(0, 1, depths + 2, dtype=np.float32)[1:-1]
     interpolator(tile, times)  # the first call also loads and sets up
     start = time.perf_counter()
     interpolator(tile, times)
-    made = (len(job.grid) - len(job.grid.kept)) / len(times)  # in gaps of this many planes
+    made = job.synthesised / len(times)  # in gaps of this many planes
     count = round(job.layout.counts[0] * job.layout.counts[1] * made)
     return Estimate(count, time.perf_counter() - start)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,29 @@ import numpy as np
 import psutil
 
 from zinterp import __version__
-from zinterp.duplicates import Duplicate, checked_threshold, describe, find_duplicates
+from zinterp.defects import Defect, describe_defects, find_defects
+from zinterp.drift import Drift, measure_drift, sample_steps
+from zinterp.duplicates import Duplicate, describe, find_duplicates
 from zinterp.errors import BadOptionError, BadVolumeError
+from zinterp.geometry import Geometry, place_planes
 from zinterp.interpolators.base import Needs
-from zinterp.io import FORMATS, NGFF_VERSIONS, OutputOptions, check_target, output_format, stem_of
+from zinterp.io import (
+    DEFAULTS,
+    FORMATS,
+    OutputOptions,
+    check_target,
+    format_of,
+    is_zarr,
+    name_of,
+    on_disk,
+    output_format,
+    stem_of,
+)
 from zinterp.normalize import Normalizer
+from zinterp.options import UpsampleOptions, parse_skip
 from zinterp.plan import Slab, ZGrid, plan_slabs
 from zinterp.tiling import TileLayout, tile_layout
-from zinterp.volume import VolumeInfo, VolumeReader, VoxelSize, readable
+from zinterp.volume import OneStack, VolumeInfo, VolumeReader, readable
 
 logger = logging.getLogger(__name__)
 
@@ -27,120 +42,64 @@ DEEPEST_SLAB = 32  # planes
 WIDEST_RANGE = 1000  # times the stack's own: beyond it float32 has too few digits left
 SAMPLE_PLANES = 16
 SAMPLE_PIXELS = 2**20
+LARGE_DRIFT = 2.0  # pixels from plane to plane: beyond it --align is worth its while
 
 
-@dataclass(frozen=True, kw_only=True)
-class UpsampleOptions:
-    """Everything a user may choose; the command's flags have the same names.
+@dataclass(frozen=True)
+class Stack:
+    """The plan for one channel and time: its grid, its intensity map, and its drift where that is taken out."""
 
-    Parameters
-    ----------
-    factor : int or None
-        Planes are made ``factor`` times denser, so that ``factor - 1`` lie in each gap.
-    depths : sequence of numbers or None
-        Instead of a factor: where planes are put in each gap, between 0 and 1.
-    model : str or None
-        ``linear``, ``cubic``, ``optical-flow``, a shipped network's name, or a weights file; None is the default
-        network.
-    device : str
-        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-    precision : str
-        ``auto``, ``fp32``, ``bf16`` or ``fp16``, of the network's convolutions.
-    tile, overlap : int or None
-        Edge of the tiles and what neighbours share, in pixels; None chooses by memory and by network.
-    max_memory : int or None
-        Bytes that the job may use; None is half of the machine's memory.
-    intensity_range : pair of float or None
-        Grey values that the network sees as 0 and 1; None takes the 0.1 and 99.9 percentiles of sampled planes.
-    voxel_size : VoxelSize or None
-        Of the input, where the file's is wrong or missing.
-    channel, time : int or None
-        Which one to take from a file with several.
-    fill_nonfinite : bool
-        Let the network see the nearest finite pixel in place of NaN and infinite ones. Acquired planes keep them.
-    drop_duplicates : float or bool
-        Synthesise planes that repeat the one before them instead of keeping them: those of which less than this part of
-        the pixels, 0 to 1, differ as planes do there. True is 0.01; 0 and False keep all. See ``find_duplicates``.
-    format : str or None
-        A key of ``zinterp.io.FORMATS``; None goes by the output's suffix or the input's format.
-    ngff : str
-        Version of OME-Zarr, ``0.5`` or ``0.4``.
-    slab_depth : int or None
-        Output planes that are made at a time; None chooses by memory. Does not change the result.
-    overwrite : bool
-        Replace the output if there is one.
-    resume : bool
-        Go on where an interrupted job stopped.
-    """
-
-    factor: int | None = None
-    depths: Sequence[float | str | Fraction] | None = None
-    model: str | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    tile: int | None = None
-    overlap: int | None = None
-    max_memory: int | None = None
-    intensity_range: tuple[float, float] | None = None
-    voxel_size: VoxelSize | None = None
-    channel: int | None = None
-    time: int | None = None
-    fill_nonfinite: bool = False
-    drop_duplicates: float | bool = False
-    format: str | None = None
-    ngff: str = "0.5"
-    slab_depth: int | None = None
-    overwrite: bool = False
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        if (self.factor is None) == (self.depths is None):
-            given = "neither" if self.factor is None else "both"
-            raise BadOptionError(f"got {given} of factor and depths, expected one of them: give --factor 4")
-        if self.format is not None and self.format not in FORMATS:
-            raise BadOptionError(f"the format is {self.format!r}, expected one of {', '.join(FORMATS)}")
-        if self.ngff not in NGFF_VERSIONS:
-            raise BadOptionError(f"the OME-Zarr version is {self.ngff!r}, expected one of {', '.join(NGFF_VERSIONS)}")
-        if self.max_memory is not None and self.max_memory < 1:
-            raise BadOptionError(f"the memory limit is {self.max_memory} bytes, expected more than none: write 8GB")
-        checked_threshold(self.drop_duplicates)
-        if self.overwrite and self.resume:
-            raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
-
-    def grid(self, planes: int) -> ZGrid:
-        """The output planes of a stack of ``planes`` planes."""
-        if planes < 2:
-            raise BadVolumeError(f"the stack has {planes} plane, expected at least 2: there is nothing in between")
-        if self.factor is not None:
-            return ZGrid.by_factor(planes, self.factor)
-        return ZGrid.by_depths(planes, self.depths or ())
+    grid: ZGrid
+    normalizer: Normalizer
+    drift: Drift | None = None
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done, in full; made by ``plan_job`` and only read from then on."""
+    """What is to be done, in full; made by ``plan_job`` and only read from then on.
+
+    The grids of all stacks have the same output planes, and differ in what they dropped.
+    """
 
     source: VolumeInfo
     output: VolumeInfo
-    grid: ZGrid
+    geometry: Geometry
+    stacks: tuple[Stack, ...]
     slabs: tuple[Slab, ...]
     layout: TileLayout
     needs: Needs
-    normalizer: Normalizer
     fill_nonfinite: bool
     notes: tuple[str, ...]
     model: str
 
+    @property
+    def planes(self) -> int:
+        """Output planes of all stacks."""
+        return sum(len(stack.grid) for stack in self.stacks)
+
+    @property
+    def synthesised(self) -> int:
+        """Output planes of all stacks that are not acquired."""
+        return sum(stack.grid.synthesised for stack in self.stacks)
+
+    @property
+    def dropped(self) -> list[int]:
+        """Input planes that are dropped, in one stack at least."""
+        return sorted({plane for stack in self.stacks for plane in stack.grid.dropped})
+
     def record(self) -> dict[str, Any]:
         """What decides the output's grey values, as JSON holds it; kept in the output's metadata."""
+        grid = self.geometry.grid
         return {
             "source_shape": list(self.source.shape),
             "dtype": self.source.dtype.name,
-            "depths": [str(t) for t in self.grid.depths],
-            "acquired_every": self.grid.period,
-            "dropped_planes": list(self.grid.dropped),
+            "step": str(grid.step) if grid.step else None,
+            "outputs": None if grid.step else [str(place) for place in grid.outputs],
+            "positions": None if grid.is_even else [str(place) for place in grid.acquired],
+            "dropped_planes": [list(stack.grid.dropped) for stack in self.stacks],
+            "aligned": any(stack.drift is not None for stack in self.stacks),
             "model": self.model,
-            "intensity_range": [self.normalizer.low, self.normalizer.high],
+            "intensity_range": [[stack.normalizer.low, stack.normalizer.high] for stack in self.stacks],
             "tile": list(self.layout.tile),
             "overlap": self.layout.overlap,
             "fill_nonfinite": self.fill_nonfinite,
@@ -155,7 +114,7 @@ def plan_job(
     Parameters
     ----------
     reader : VolumeReader
-        The open input; some planes are read to fit the intensity map.
+        The open input; some planes are read to fit the intensity map, all where defects or drift are looked for.
     options : UpsampleOptions
     needs : Needs
         Of the interpolator.
@@ -169,63 +128,149 @@ def plan_job(
     BadOptionError, BadVolumeError
         If the options do not fit the volume.
     """
-    info = replace(reader.info, voxel_size=options.voxel_size or reader.info.voxel_size)
-    grid = options.grid(info.shape[0])
+    files = target is not None or bool(reader.info.format)
+    geometry = place_planes(reader.info, options)
+    geometry = replace(geometry, grid=geometry.grid.without(parse_skip(options.skip)[0]))
+    info = geometry.source
     memory = options.max_memory or psutil.virtual_memory().total // 2
-    depth = options.slab_depth or choose_slab_depth(info, grid, needs, memory)
+    depth = options.slab_depth or choose_slab_depth(info, geometry.grid, needs, memory)
     layout = choose_tiles(info, options, needs, memory)
-    notes: list[str] = []
-    files = target is not None or bool(info.format)
-    if info.voxel_size.z is None and files:
-        notes.append("the plane distance is not known, so the output has none: give --voxel-size ZxYxXUNIT")
-    if grid.step is None and files:
-        notes.append("the planes are not evenly spaced, which no voxel size can say: the output has none along z")
-    output = replace(
-        info, shape=(len(grid), *info.shape[1:]), voxel_size=info.voxel_size.with_z_step(grid.step), channels=1, times=1
-    )
+    volumes = [OneStack(reader, number) for number in range(info.stacks)]
+    for volume in volumes if info.dtype.kind == "f" and not options.fill_nonfinite else ():
+        refuse_nonfinite(volume)
+    grids, notes = leave_out(volumes, geometry.grid, options)
+    geometry = replace(geometry, grid=replace(geometry.grid, outputs=grids[0].outputs))
+    if not any(grid.synthesised for grid in grids):
+        raise BadOptionError(
+            f"all {len(grids[0])} output planes are acquired ones, expected some to be made: give a larger factor or a "
+            "smaller step"
+        )
+    output = output_info(geometry)
     if files:
-        name, why = output_format(info, output, target, options.format)
+        name, why = output_format(reader.info, output, target, options.format)
         output = replace(output, format=name)
-        notes += [why] if why else []
-    if info.dtype.kind == "f" and not options.fill_nonfinite:
-        refuse_nonfinite(reader)
-    if options.drop_duplicates:
-        duplicates = find_duplicates(reader, options.drop_duplicates)
-        if len(duplicates) == grid.planes - 1:
-            raise BadVolumeError(
-                f"all {grid.planes} planes are the same, expected at least two that differ: there is nothing in between"
-            )
-        grid = replace(grid, dropped=tuple(d.plane for d in duplicates if d.plane < grid.planes - 1))
-        notes += notes_on(duplicates, grid)
-    normalizer = choose_range(Normalizer.fit(sample_planes(reader)), options)
+        notes += [*notes_on_lengths(geometry), *([why] if why else [])]
+    drifts, drift_notes = align(volumes, grids, options)
+    stacks = tuple(
+        Stack(grid, choose_range(Normalizer.fit(sample_planes(volume, grid.kept)), options), drift)
+        for volume, grid, drift in zip(volumes, grids, drifts, strict=True)
+    )
     return Job(
         source=info,
         output=output,
-        grid=grid,
-        slabs=tuple(plan_slabs(grid, depth=depth, context=needs.context)),
+        geometry=geometry,
+        stacks=stacks,
+        slabs=tuple(
+            slab
+            for number, grid in enumerate(grids)
+            for slab in plan_slabs(grid, depth=depth, context=needs.context, stack=number)
+        ),
         layout=layout,
         needs=needs,
-        normalizer=normalizer,
         fill_nonfinite=options.fill_nonfinite,
-        notes=tuple(notes),
+        notes=(*notes, *drift_notes),
         model=model,
     )
 
 
-def notes_on(duplicates: Sequence[Duplicate], grid: ZGrid) -> list[str]:
+def output_info(geometry: Geometry) -> VolumeInfo:
+    """What the output will be, its format still that of the input."""
+    info, first = geometry.source, geometry.grid.outputs[0]
+    origin = info.origin
+    if first and origin is None and geometry.z(first) is not None:
+        origin = (0.0, 0.0, 0.0)
+    if first and origin is not None:
+        origin = (geometry.z(first) or origin[0], *origin[1:])
+    shape = (len(geometry.grid), *info.shape[1:])
+    return replace(info, shape=shape, voxel_size=geometry.voxel_size, origin=origin, places=None)
+
+
+def notes_on_lengths(geometry: Geometry) -> list[str]:
+    """What a user is told about lengths that are not known, or that the output cannot say."""
+    notes = []
+    if geometry.source.voxel_size.z is None:
+        known = geometry.source.voxel_size.x is not None
+        what = "20nm for the plane distance" if known else "ZxYxXUNIT"
+        notes.append(f"the plane distance is not known, so the output has none: give --voxel-size {what}")
+    if geometry.grid.step is None:
+        notes.append("the planes are not evenly spaced, which no voxel size can say: the output has none along z")
+    return notes
+
+
+def leave_out(volumes: Sequence[OneStack], grid: ZGrid, options: UpsampleOptions) -> tuple[list[ZGrid], list[str]]:
+    """The grid of each stack without its duplicates and defects, where these are to be dropped, and notes on them."""
+    automatic = parse_skip(options.skip)[1]
+    notes: list[str] = []
+    if grid.dropped:
+        notes.append(f"left out {len(grid.dropped)} of {len(grid.acquired)} planes: {numbered(grid.dropped)}")
+    if not automatic and not options.drop_duplicates:
+        return [grid] * len(volumes), notes
+    last = len(grid.acquired) - 1
+    grids, found = [], []
+    for number, volume in enumerate(volumes):
+        of = f" of stack {number}" if len(volumes) > 1 else ""
+        defects: tuple[Defect, ...] = ()
+        if options.drop_duplicates:
+            duplicates = find_duplicates(volume, options.drop_duplicates)
+            notes += [note + of for note in notes_on(duplicates, last)]
+            defects = tuple(Defect(d.plane, "duplicate") for d in duplicates)
+        if automatic:
+            defects = find_defects(volume)
+            notes += (
+                [f"left out {len(defects)} of {last + 1} planes{of}: {describe_defects(defects)}"] if defects else []
+            )
+        # nothing follows a last plane that only repeats: it stays
+        found.append({d.plane for d in defects if d.plane < last or d.kind != "duplicate"} - set(grid.dropped))
+        if len(found[-1]) + len(grid.dropped) > last - 1:
+            raise BadVolumeError(
+                f"{len(found[-1])} of {last + 1} planes{of} are no use ({describe_defects(defects)}), expected at "
+                "least two that differ: there is nothing in between"
+            )
+    if not any(found):
+        logger.info("no plane is to be left out")
+    common = set.intersection(*found)
+    for planes in found:
+        ends = {*takewhile(planes.__contains__, grid.kept), *takewhile(planes.__contains__, reversed(grid.kept))}
+        if ends - common:  # all stacks end at the same planes
+            notes.append(f"planes {numbered(sorted(ends - common))} stay, as other channels or times have them")
+        grids.append(grid.without(sorted(planes - (ends - common))))
+    return grids, notes
+
+
+def numbered(planes: Sequence[int]) -> str:
+    """Planes for a log line, not too many of them."""
+    return ", ".join(map(str, planes[:8])) + (f" and {len(planes) - 8} more" if len(planes) > 8 else "")
+
+
+def notes_on(duplicates: Sequence[Duplicate], last: int) -> list[str]:
     """What a user is told about duplicates."""
-    dropped = [d for d in duplicates if d.plane in grid.dropped]
+    dropped = [d for d in duplicates if d.plane < last]
     notes = []
     if dropped:
         notes.append(
-            f"dropped {len(dropped)} of {grid.planes} planes as duplicates, to be made from the planes around them: "
+            f"dropped {len(dropped)} of {last + 1} planes as duplicates, to be made from the planes around them: "
             + describe(dropped)
         )
     if len(dropped) < len(duplicates):
         notes.append(f"the last plane is a duplicate but stays, as none follows it: {describe(duplicates[-1:])}")
-    if not duplicates:
-        logger.info("no plane repeats the one before it")
     return notes
+
+
+def align(
+    volumes: Sequence[OneStack], grids: Sequence[ZGrid], options: UpsampleOptions
+) -> tuple[list[Drift | None], list[str]]:
+    """The drift of each stack where it is to be taken out; else a note where it looks large."""
+    if options.align:
+        return [measure_drift(volume, grid.kept) for volume, grid in zip(volumes, grids, strict=True)], []
+    steps = sample_steps(volumes[0])
+    plane, largest = max(
+        ((plane, float(np.hypot(*step))) for plane, step in steps), key=lambda s: s[1], default=(0, 0.0)
+    )
+    if largest <= LARGE_DRIFT:
+        return [None] * len(volumes), []
+    return [None] * len(volumes), [
+        f"planes drift by up to {largest:.1f} pixels, after plane {plane}: --align takes that out before interpolating"
+    ]
 
 
 def choose_range(fitted: Normalizer, options: UpsampleOptions) -> Normalizer:
@@ -255,7 +300,7 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
             f"{readable(memory)} may be used: give a larger --max-memory"
         )
     depth = min(affordable, DEEPEST_SLAB, len(grid))
-    return max(depth // grid.period * grid.period, 1) if depth >= grid.period else depth
+    return max(depth // grid.per_gap * grid.per_gap, 1) if depth >= grid.per_gap else depth
 
 
 def choose_tiles(info: VolumeInfo, options: UpsampleOptions, needs: Needs, memory: int) -> TileLayout:
@@ -272,10 +317,10 @@ def choose_tiles(info: VolumeInfo, options: UpsampleOptions, needs: Needs, memor
     return tile_layout(info.shape[1:], tile=tile, overlap=overlap, multiple_of=needs.multiple_of)
 
 
-def sample_planes(reader: VolumeReader) -> list[np.ndarray[Any, Any]]:
-    """Up to 16 planes from all over the volume, thinned to a million pixels each."""
-    count = reader.info.shape[0]
-    indices = sorted({round(i * (count - 1) / (SAMPLE_PLANES - 1)) for i in range(SAMPLE_PLANES)})
+def sample_planes(reader: VolumeReader, kept: Sequence[int]) -> list[np.ndarray[Any, Any]]:
+    """Up to 16 planes from all over those that are kept, thinned to a million pixels each."""
+    last = len(kept) - 1
+    indices = sorted({kept[round(i * last / (SAMPLE_PLANES - 1))] for i in range(SAMPLE_PLANES)})
     step = max(1, int((reader.info.shape[1] * reader.info.shape[2] / SAMPLE_PIXELS) ** 0.5))
     return [reader.read(range(k, k + 1))[0, ::step, ::step].copy() for k in indices]
 
@@ -294,18 +339,19 @@ def refuse_nonfinite(reader: VolumeReader) -> None:
 
 def default_target(source: Path, options: UpsampleOptions, folder: Path | None = None) -> Path:
     """``<stem>_x4`` with the input's own suffix, or that of the format asked for, beside the input or in a folder."""
-    stem = stem_of(source)
-    suffix = source.name[len(stem) :] or ".ome.zarr"  # a folder without a suffix is a Zarr store
-    if options.format is not None and not any(suffix.lower() == s for s in FORMATS[options.format].suffixes):
-        suffix = FORMATS[options.format].suffixes[0]
-    density = f"x{options.factor}" if options.factor is not None else f"d{len(options.depths or ())}"
-    return (folder or source.parent) / f"{stem}_{density}{suffix}"
+    disk = on_disk(source)
+    suffix = disk.name[len(stem_of(disk)) :] if disk.is_file() or is_zarr(disk) else ""
+    wanted = options.format or ("ome-zarr" if is_zarr(disk) else DEFAULTS.get(format_of(disk) or ""))
+    if wanted and suffix.lower() not in FORMATS[wanted].suffixes:
+        suffix = next(iter(FORMATS[wanted].suffixes), "")
+    parent = disk.parent if disk.name not in ("", "..") else disk.resolve().parent
+    return (folder or parent) / f"{name_of(source)}_{options.density}{suffix}"
 
 
 def check_output(source: Path, target: Path, job: Job, options: UpsampleOptions) -> None:
     """Refuse an output that is the input, holds it or lies in it, is there already, or has no room."""
-    ours, theirs = target.resolve(), source.resolve()
-    same = target.exists() and target.samefile(source)
+    ours, theirs = target.resolve(), on_disk(source).resolve()
+    same = target.exists() and target.samefile(theirs)
     if same or ours in theirs.parents or theirs in ours.parents:
         raise BadOptionError(
             f"the output {target} is the input itself, holds it or lies in it, expected a path apart from it: "
@@ -317,12 +363,14 @@ def check_output(source: Path, target: Path, job: Job, options: UpsampleOptions)
 def output_options(job: Job, options: UpsampleOptions, *, resume: bool) -> OutputOptions:
     """How the job's output is to be created."""
     depth = len(job.slabs[0].target)
-    return OutputOptions(job.output.format, options.ngff, depth, options.overwrite, resume)
+    unsigned_bytes = job.source.format == "mrc"  # as the input has them
+    return OutputOptions(job.output.format, options.ngff, depth, unsigned_bytes, options.overwrite, resume)
 
 
 def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str, Any]:
     """What two jobs must share for one to go on with the other's output."""
-    files = [source] if source.is_file() else [p for p in source.rglob("*") if p.is_file()]
+    disk = on_disk(source)
+    files = [disk] if disk.is_file() else [p for p in disk.rglob("*") if p.is_file()]
     status = [path.stat() for path in files]
     size = job.output.voxel_size
     return {

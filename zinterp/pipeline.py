@@ -1,7 +1,7 @@
 """The straight line from a stack to a denser stack: read, normalise, interpolate in tiles, denormalise, write."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 import zinterp
+from zinterp.drift import shifted
 from zinterp.duplicates import Duplicate, describe
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError
 from zinterp.executors.serial import run_serial
+from zinterp.geometry import place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
 from zinterp.io import check_dtype, check_target, create_volume, open_volume
-from zinterp.job import Job, UpsampleOptions, check_output, default_target, fingerprint, output_options, plan_job
+from zinterp.job import Job, check_output, default_target, fingerprint, output_options, plan_job
 from zinterp.journal import Journal, journal_path, locked
+from zinterp.options import UpsampleOptions
 from zinterp.plan import Slab
+from zinterp.planes_table import as_columns, check_table, write_table
 from zinterp.tiling import apply_tiled
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize, partial_path
 
@@ -92,12 +96,14 @@ def opened(
     source: Path, target: Path, options: UpsampleOptions, interpolator: Interpolator | None = None
 ) -> Iterator[tuple[Job, VolumeReader, Interpolator]]:
     """Open the input, build the interpolator and plan the job, all checked, with nothing written yet."""
-    reader = open_volume(source, channel=options.channel, time=options.time)
+    reader = open_volume(source, options.input)
     try:
-        options.grid(reader.info.shape[0])  # a hopeless request fails before a network is loaded
+        place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
         interpolator = interpolator or build_interpolator(options)
         job = plan_job(reader, options, needs=interpolator.needs, model=interpolator.identity, target=target)
         check_output(source, target, job, options)
+        if options.planes_table is not None:
+            check_table(Path(options.planes_table), overwrite=options.overwrite or options.resume)
         yield job, reader, interpolator
     finally:
         reader.close()
@@ -180,8 +186,9 @@ def interpolate_with_uncertainty(
             made, deviations = np.split(
                 apply_tiled(both(interpolator, gap.times), gap.context, job.layout, batch=job.needs.batch), 2
             )
-            output[gap.numbers] = job.normalizer.denormalize(made, output.dtype)
-            sigma[gap.numbers] = deviations * (job.normalizer.high - job.normalizer.low)
+            normalizer = job.stacks[slab.stack].normalizer
+            output[gap.numbers] = normalizer.denormalize(made, output.dtype)
+            sigma[gap.numbers] = deviations * (normalizer.high - normalizer.low)
     return output, sigma
 
 
@@ -199,9 +206,9 @@ def planned(
     if array.ndim != 3 or 0 in array.shape:
         raise BadVolumeError(f"got an array of shape {array.shape}, expected planes (Z, Y, X)")
     check_dtype(array.dtype, "the array")
-    chosen.grid(len(array))
-    interpolator = interpolator or build_interpolator(chosen)
     reader = ArrayReader(array)
+    place_planes(reader.info, chosen)
+    interpolator = interpolator or build_interpolator(chosen)
     job = plan_job(reader, chosen, needs=interpolator.needs, model=interpolator.identity)
     for note in job.notes:
         logger.warning("%s", note)
@@ -216,7 +223,7 @@ class ArrayReader(Closing):
         self.array = array
         self.info = VolumeInfo((depth, height, width), array.dtype.newbyteorder("="), VoxelSize())
 
-    def read(self, z: range) -> Planes:
+    def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
         return self.array[z.start : z.stop].astype(self.info.dtype, copy=False)
 
@@ -242,7 +249,8 @@ def run_job(
         logger.warning("%s was begun before and is made again from the start; --resume would have gone on", target)
     resume = options.resume and begun
     journal = Journal(target, fingerprint(source, job, options), resume=resume)
-    record = {"program": f"zinterp {zinterp.__version__}", "source": source.name, **job.record()}
+    program = f"zinterp {zinterp.__version__}"
+    record = {"program": program, "source": source.name, **job.record(), "planes": as_columns(job)}
     try:
         writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
     except BaseException:
@@ -252,6 +260,8 @@ def run_job(
     try:
         doubled = run_slabs(job, reader, writer, interpolator, journal, report)
         check_target(target, job.output, overwrite=options.overwrite, resume=True)
+        if options.planes_table is not None:
+            write_table(Path(options.planes_table), job)
         writer.finish()
     except BaseException as error:
         if isinstance(error, InputError | BadVolumeError) and not is_passing(error) and not resume:
@@ -286,8 +296,8 @@ def run_slabs(
 ) -> set[Duplicate]:
     """Take the missing slabs through the straight line, in order -> neighbours met that are equal bit for bit."""
     numbers = [i for i in range(len(job.slabs)) if i not in journal.done]
-    done = len(job.grid) - sum(len(job.slabs[i].target) for i in numbers)
-    report(Progress(done, len(job.grid)))
+    done = job.planes - sum(len(job.slabs[i].target) for i in numbers)
+    report(Progress(done, job.planes))
     doubled: set[Duplicate] = set()
 
     def compute(i: int, planes: Planes) -> Planes:
@@ -298,12 +308,12 @@ def run_slabs(
         numbers,
         read=lambda i: read_slab(reader, job.slabs[i]),
         compute=compute,
-        write=lambda i, planes: writer.write(job.slabs[i].target.start, planes),
+        write=lambda i, planes: writer.write(job.slabs[i].target.start, planes, job.slabs[i].stack),
     )
     for i in finished:
         journal.add(i)
         done += len(job.slabs[i].target)
-        report(Progress(done, len(job.grid)))
+        report(Progress(done, job.planes))
     return doubled
 
 
@@ -316,7 +326,7 @@ def equal_neighbours(slab: Slab, planes: Planes) -> Iterator[Duplicate]:
 
 def read_slab(reader: VolumeReader, slab: Slab) -> Planes:
     """The input planes of a slab, (n, Y, X)."""
-    runs = [reader.read(run) for run in slab.runs()]
+    runs = [reader.read(run, slab.stack) for run in slab.runs()]
     return runs[0] if len(runs) == 1 else np.concatenate(runs)
 
 
@@ -328,7 +338,8 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
     output = acquired_planes(job, slab, planes)
     for gap in gaps(job, slab, planes):
         made = interpolate_gap(job, interpolator, gap.context, gap.times)
-        output[[k - slab.target.start for k in gap.numbers]] = job.normalizer.denormalize(made, planes.dtype)
+        numbers = [k - slab.target.start for k in gap.numbers]
+        output[numbers] = job.stacks[slab.stack].normalizer.denormalize(made, planes.dtype)
     return output
 
 
@@ -336,7 +347,7 @@ def acquired_planes(job: Job, slab: Slab, planes: Planes) -> Planes:
     """The output planes of a slab with the acquired ones in place, the others still to be made."""
     output = np.zeros((len(slab.target), *planes.shape[1:]), planes.dtype)
     for k in slab.target:
-        i, t = job.grid.locate(k)
+        i, t = job.stacks[slab.stack].grid.locate(k)
         if not t:
             output[k - slab.target.start] = planes[slab.source.index(i)]
     return output
@@ -352,21 +363,28 @@ class Gap:
 
 
 def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
-    """The gaps of a slab in which planes are to be made."""
-    for i, group in groupby(slab.target, key=lambda k: job.grid.locate(k)[0]):
-        located = [(k, job.grid.locate(k)[1]) for k in group]
-        numbers = [k for k, t in located if t]
-        if numbers:
-            times = np.array([float(t) for _, t in located if t], np.float32)
-            yield Gap(numbers, times, context_planes(job, slab, planes, i))
+    """The gaps of a slab in which planes are to be made; where drift is taken out, each depth has its own context."""
+    stack = job.stacks[slab.stack]
+    for i, group in groupby(slab.target, key=lambda k: stack.grid.locate(k)[0]):
+        located = [(k, t) for k in group if (t := stack.grid.locate(k)[1])]
+        if not located:
+            continue
+        around = stack.grid.around(i, job.needs.context)
+        context = context_planes(job, slab, planes, around)
+        if stack.drift is None:
+            yield Gap([k for k, _ in located], np.array([float(t) for _, t in located], np.float32), context)
+            continue
+        for k, t in located:
+            aligned = shifted(context, stack.drift.shifts_to(i, stack.grid.after(i), float(t), around))
+            yield Gap([k], np.array([float(t)], np.float32), aligned)
 
 
-def context_planes(job: Job, slab: Slab, planes: Planes, i: int) -> NDArray[np.float32]:
-    """The planes around the gap after kept plane i, normalised, shape (2 * context, Y, X)."""
-    chosen = planes[[slab.source.index(k) for k in job.grid.around(i, job.needs.context)]]
+def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:
+    """Some planes of a slab, normalised, shape (2 * context, Y, X)."""
+    chosen = planes[[slab.source.index(k) for k in around]]
     if job.fill_nonfinite and chosen.dtype.kind == "f":
         chosen = np.stack([fill_nonfinite(plane) for plane in chosen])
-    return job.normalizer.normalize(chosen)
+    return job.stacks[slab.stack].normalizer.normalize(chosen)
 
 
 def interpolate_gap(

@@ -2,50 +2,40 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Self
 
 from zinterp.errors import BadOptionError
 
 LARGEST_FACTOR = 1000
+TOLERANCE = Fraction(1, 200)  # of a step: places are measured and lengths are rounded no better than that
 
 
 @dataclass(frozen=True)
 class ZGrid:
-    """Output planes placed on the axis of the input planes.
+    """Output planes placed among the input planes. All places are in one unit, the usual distance of input planes.
 
     Parameters
     ----------
-    planes : int
-        Input planes; they lie at 0, 1, ..., planes - 1.
-    depths : tuple of Fraction
-        Where in each gap planes are put, strictly between 0 and 1, rising.
+    acquired : tuple of Fraction
+        Where the input planes lie, rising.
+    outputs : tuple of Fraction
+        Where the output planes lie, rising, from the first to the last input plane that is not dropped.
+    step : Fraction or None
+        Distance of the output planes, None where they are not evenly spaced. An input plane that lies within a
+        two-hundredth of a step from an output plane is that plane.
     dropped : tuple of int
-        Input planes that count as not acquired, rising; never the first or the last. The output planes stay where they
-        are, and those at and beside a dropped plane lie in the wider gap between its neighbours.
+        Input planes that count as not acquired, rising. The output planes stay where they are, and those at and
+        beside a dropped plane lie in the wider gap between its neighbours.
     """
 
-    planes: int
-    depths: tuple[Fraction, ...]
+    acquired: tuple[Fraction, ...]
+    outputs: tuple[Fraction, ...]
+    step: Fraction | None = None
     dropped: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.planes < 2:
-            raise BadOptionError(f"got {self.planes} plane, expected at least 2: there is nothing in between")
-        rising = all(a < b for a, b in zip(self.depths, self.depths[1:], strict=False))
-        if not self.depths or not rising or not (self.depths[0] > 0 and self.depths[-1] < 1):
-            given = ", ".join(str(float(t)) for t in self.depths) or "none"
-            raise BadOptionError(
-                f"the depths are {given}, expected different numbers between 0 and 1: write 0.25,0.5,0.75"
-            )
-        if list(self.dropped) != sorted({*self.dropped} & {*range(1, self.planes - 1)}):
-            raise BadOptionError(
-                f"the planes to drop are {', '.join(map(str, self.dropped))}, expected rising numbers from 1 to "
-                f"{self.planes - 2}: the first and the last plane stay"
-            )
 
     @classmethod
     def by_factor(cls, planes: int, factor: int) -> Self:
@@ -54,57 +44,135 @@ class ZGrid:
         Raises
         ------
         BadOptionError
-            If the factor is not a whole number of at least 2.
+            If there are fewer than two planes, or the factor is not a whole number of at least 1.
         """
-        whole = isinstance(factor, int) and not isinstance(factor, bool)
-        if not whole or not 2 <= factor <= LARGEST_FACTOR:
-            raise BadOptionError(
-                f"the factor is {factor}, expected a whole number of at least 2 and at most {LARGEST_FACTOR}; "
-                "other spacings are given by --depths"
-            )
-        return cls(planes, tuple(Fraction(i, factor) for i in range(1, factor)))
+        return cls.by_step(evenly(planes), Fraction(1, checked_factor(factor)))
 
     @classmethod
-    def by_depths(cls, planes: int, depths: Sequence[float | str | Fraction]) -> Self:
+    def by_step(cls, acquired: Sequence[Fraction], step: Fraction) -> Self:
+        """A grid with planes every ``step`` from the first input plane on, none beyond the last.
+
+        Parameters
+        ----------
+        acquired : sequence of Fraction
+            Where the input planes lie.
+        step : Fraction
+            In the same unit.
+
+        Raises
+        ------
+        BadOptionError
+            If places or step cannot be used.
+        """
+        checked_places(acquired)
+        if not 0 < step <= max(b - a for a, b in pairwise(acquired)):
+            raise BadOptionError(
+                f"output planes {float(step):g} plane distances apart are farther apart than acquired ones, expected "
+                "a denser stack: give a smaller step"
+            )
+        steps = (acquired[-1] - acquired[0]) / step + TOLERANCE
+        if steps > LARGEST_FACTOR * len(acquired):
+            raise BadOptionError(
+                f"the step is {float(step):g} of a plane distance, expected at least a {LARGEST_FACTOR}th of it: "
+                "give a larger one"
+            )
+        return cls(tuple(acquired), tuple(acquired[0] + k * step for k in range(int(steps) + 1)), step)
+
+    @classmethod
+    def by_depths(cls, acquired: Sequence[Fraction], depths: Sequence[float | str | Fraction]) -> Self:
         """A grid with planes at the same depths in each gap, as decimals (0.25 is exactly a quarter)."""
+        checked_places(acquired)
         try:
             exact = tuple(sorted(exact_depth(str(t)) for t in depths))
         except (ValueError, ZeroDivisionError) as error:
             raise BadOptionError(
                 f"the depths are {list(depths)}, expected numbers: write 0.25,0.5 or 1/3,2/3"
             ) from error
-        return cls(planes, exact)
+        if not exact or len(set(exact)) < len(exact) or not 0 < exact[0] <= exact[-1] < 1:
+            given = ", ".join(str(float(t)) for t in exact) or "none"
+            raise BadOptionError(
+                f"the depths are {given}, expected different numbers between 0 and 1: write 0.25,0.5,0.75"
+            )
+        outputs = [a + t * (b - a) for a, b in pairwise(acquired) for t in (Fraction(0), *exact)]
+        distances = {b - a for a, b in pairwise([*outputs, acquired[-1]])}
+        step = distances.pop() if len(distances) == 1 else None
+        return cls(tuple(acquired), (*outputs, acquired[-1]), step)
+
+    def without(self, planes: Sequence[int]) -> Self:
+        """The grid with these input planes dropped; where the ends are dropped it is shorter.
+
+        Raises
+        ------
+        BadOptionError
+            If fewer than two planes would be left, or one is not there.
+        """
+        dropped = tuple(sorted({*self.dropped, *planes}))
+        count = len(self.acquired)
+        if dropped and not 0 <= dropped[0] <= dropped[-1] < count:
+            wrong = dropped[0] if dropped[0] < 0 else dropped[-1]
+            raise BadOptionError(f"got plane {wrong} to leave out, expected planes from 0 to {count - 1}")
+        if len(dropped) > count - 2:
+            raise BadOptionError(
+                f"{len(dropped)} of {count} planes are to be left out, expected at least two that stay: there is "
+                "nothing in between"
+            )
+        kept = [place for i, place in enumerate(self.acquired) if i not in set(dropped)]
+        inside = tuple(
+            place for place in self.outputs if kept[0] - self.tolerance <= place <= kept[-1] + self.tolerance
+        )
+        return replace(self, outputs=inside, dropped=dropped)
 
     def __len__(self) -> int:
-        return (self.planes - 1) * self.period + 1
+        return len(self.outputs)
 
     @property
-    def period(self) -> int:
-        """Output planes from one acquired plane to the next."""
-        return len(self.depths) + 1
+    def tolerance(self) -> Fraction:
+        """How far an input plane may be from an output plane to be the same."""
+        return TOLERANCE * self.step if self.step else Fraction(0)
 
     @property
-    def step(self) -> Fraction | None:
-        """Distance of the output planes in input planes; None when they are not evenly spaced."""
-        even = tuple(Fraction(i, self.period) for i in range(1, self.period))
-        return Fraction(1, self.period) if self.depths == even else None
+    def per_gap(self) -> int:
+        """Output planes from one input plane to the next, as a rule."""
+        return max((len(self.outputs) - 1) // (len(self.acquired) - 1), 1)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether the input planes follow each other evenly."""
+        return self.acquired == evenly(len(self.acquired))
 
     @cached_property
     def kept(self) -> tuple[int, ...]:
         """The input planes that are not dropped, rising."""
         dropped = set(self.dropped)
-        return tuple(i for i in range(self.planes) if i not in dropped)
+        return tuple(i for i in range(len(self.acquired)) if i not in dropped)
+
+    @cached_property
+    def _kept_places(self) -> tuple[Fraction, ...]:
+        return tuple(self.acquired[i] for i in self.kept)
+
+    @cached_property
+    def _located(self) -> tuple[tuple[int, Fraction], ...]:
+        located, gap = [], 0
+        for place in self.outputs:
+            while gap + 1 < len(self.kept) and self._kept_places[gap + 1] <= place + self.tolerance:
+                gap += 1
+            inside = place - self._kept_places[gap]
+            if inside <= self.tolerance or gap + 1 == len(self.kept):
+                located.append((self.kept[gap], Fraction(0)))
+            else:
+                located.append((self.kept[gap], inside / (self._kept_places[gap + 1] - self._kept_places[gap])))
+        return tuple(located)
 
     def locate(self, k: int) -> tuple[int, Fraction]:
         """The kept plane at or before output plane k, and k's depth t in [0, 1) in the gap after it."""
         if not 0 <= k < len(self):
             raise IndexError(f"got output plane {k}, expected 0 to {len(self) - 1}")
-        i, inside = divmod(k, self.period)
-        depth = self.depths[inside - 1] if inside else Fraction(0)
-        before = self.kept[bisect_right(self.kept, i) - 1]
-        if depth == 0 and before == i:
-            return i, depth
-        return before, (i - before + depth) / (self.after(before) - before)
+        return self._located[k]
+
+    @property
+    def synthesised(self) -> int:
+        """How many output planes are not acquired."""
+        return sum(t > 0 for _, t in self._located)
 
     def after(self, plane: int) -> int:
         """The kept plane that follows a kept plane, which must not be the last."""
@@ -126,16 +194,44 @@ class ZGrid:
             In order, as far apart as the gap is wide or as nearly so as the kept planes allow; the ends of the stack
             are repeated.
         """
-        after = self.after(before)
-        width = after - before
-        left = [self._nearest(before - j * width, outwards=-1) for j in reversed(range(context))]
-        return (*left, *(self._nearest(after + j * width, outwards=1) for j in range(context)))
+        near, far = self.acquired[before], self.acquired[self.after(before)]
+        width = far - near
+        left = [self._nearest(near - j * width, outwards=-1) for j in reversed(range(context))]
+        return (*left, *(self._nearest(far + j * width, outwards=1) for j in range(context)))
 
-    def _nearest(self, place: int, *, outwards: int) -> int:
+    def _nearest(self, place: Fraction, *, outwards: int) -> int:
         """The kept plane nearest to a place; of two at one distance that farther out, -1 down or 1 up."""
-        above = bisect_left(self.kept, place)
-        pair = self.kept[max(above - 1, 0)], self.kept[min(above, len(self.kept) - 1)]
-        return min(pair, key=lambda i: (abs(i - place), -i * outwards))
+        above = bisect_left(self._kept_places, place)
+        pair = max(above - 1, 0), min(above, len(self.kept) - 1)
+        return self.kept[min(pair, key=lambda i: (abs(self._kept_places[i] - place), -i * outwards))]
+
+
+def evenly(planes: int) -> tuple[Fraction, ...]:
+    """The places of planes that follow each other evenly."""
+    return tuple(map(Fraction, range(planes)))
+
+
+def checked_places(acquired: Sequence[Fraction]) -> None:
+    """Refuse places that do not rise, or fewer than two."""
+    if len(acquired) < 2:
+        raise BadOptionError(f"got {len(acquired)} plane, expected at least 2: there is nothing in between")
+    for i, (one, other) in enumerate(pairwise(acquired)):
+        if one >= other:
+            raise BadOptionError(
+                f"plane {i + 1} lies at {float(other):g} and plane {i} at {float(one):g}, expected positions that rise "
+                "from plane to plane"
+            )
+
+
+def checked_factor(factor: int) -> int:
+    """The factor, refused unless it is a whole number from 1 on."""
+    whole = isinstance(factor, int) and not isinstance(factor, bool)
+    if not whole or not 1 <= factor <= LARGEST_FACTOR:
+        raise BadOptionError(
+            f"the factor is {factor}, expected a whole number of at least 2 and at most {LARGEST_FACTOR}; "
+            "other spacings are given by --z-step or --depths"
+        )
+    return factor
 
 
 def exact_depth(text: str) -> Fraction:
@@ -149,11 +245,13 @@ def exact_depth(text: str) -> Fraction:
 class Slab:
     """The unit of work: the input planes it reads, context included, and the output planes that it alone writes.
 
-    ``source`` rises, and is a range unless planes in between are dropped.
+    ``source`` rises, and is a range unless planes in between are dropped. ``stack`` is the number of the channel and
+    time, see ``VolumeInfo.stacks``.
     """
 
     source: Sequence[int]
     target: range
+    stack: int = 0
 
     def runs(self) -> Iterator[range]:
         """The input planes in runs without a gap."""
@@ -162,7 +260,7 @@ class Slab:
             yield range(planes[0], planes[-1] + 1)
 
 
-def plan_slabs(grid: ZGrid, *, depth: int, context: int) -> list[Slab]:
+def plan_slabs(grid: ZGrid, *, depth: int, context: int, stack: int = 0) -> list[Slab]:
     """Cut the output into slabs at multiples of ``depth``.
 
     Parameters
@@ -172,6 +270,8 @@ def plan_slabs(grid: ZGrid, *, depth: int, context: int) -> list[Slab]:
         Output planes a slab, the last one excepted.
     context : int
         Input planes that an interpolator needs on each side of a gap, at least 1.
+    stack : int
+        The number of the stack, for files with several.
 
     Returns
     -------
@@ -187,5 +287,5 @@ def plan_slabs(grid: ZGrid, *, depth: int, context: int) -> list[Slab]:
         for before, group in groupby(map(grid.locate, target), key=lambda located: located[0]):
             needed |= {before} if all(t == 0 for _, t in group) else {before, *grid.around(before, context)}
         source = range(min(needed), max(needed) + 1)
-        slabs.append(Slab(source if len(source) == len(needed) else tuple(sorted(needed)), target))
+        slabs.append(Slab(source if len(source) == len(needed) else tuple(sorted(needed)), target, stack))
     return slabs

@@ -48,6 +48,9 @@ MICROMETRES: Mapping[str, float] = MappingProxyType(
 )
 """Length of each unit in micrometres. TIFF, OME and NGFF names."""
 
+SHORT_UNITS = ("pm", "Å", "nm", "um", "mm", "cm", "m")
+"""Those that error messages name."""
+
 
 @dataclass(frozen=True)
 class VoxelSize:
@@ -59,30 +62,35 @@ class VoxelSize:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``ZxYxXUNIT``, as in ``5x8x8nm``: z first, any unit of MICROMETRES.
+        """Read ``ZxYxXUNIT``, as in ``5x8x8nm``, z first, or ``ZUNIT``, as in ``20nm``; any unit of MICROMETRES.
 
         Raises
         ------
         BadOptionError
-            If the text is not three positive numbers and a unit.
+            If the text is not one or three positive numbers and a unit.
         """
-        match = re.fullmatch(r"([\d.eE+-]+)x([\d.eE+-]+)x([\d.eE+-]+)\s*(\S+)", text.strip())
-        scale = MICROMETRES.get(match[4]) if match else None
+        match = re.fullmatch(r"(.*?[\d.])\s*([^\d.\s]+)", text.strip())
         try:
-            lengths = [float(match[i]) * scale for i in (1, 2, 3)] if match and scale else []
-        except ValueError:
+            lengths = [parse_length(f"{number}{match[2]}") for number in match[1].split("x")] if match else []
+        except BadOptionError:
             lengths = []
-        if not lengths or not all(np.isfinite(v) and v > 0 for v in lengths):
+        if len(lengths) not in (1, 3):
             raise BadOptionError(
-                f"the voxel size is {text!r}, expected ZxYxXUNIT, three positive numbers with a unit: write 5x8x8nm"
+                f"the voxel size is {text!r}, expected ZxYxXUNIT, three positive numbers with a unit, or ZUNIT for the "
+                "plane distance alone: write 5x8x8nm or 5nm"
             )
-        return cls(*lengths)
+        return cls(*map(float, lengths))
 
     def with_z_step(self, step: Fraction | None) -> Self:
         """The size when planes lie ``step`` input planes apart; z unknown when they are not evenly spaced."""
         if self.z is None or step is None:
             return replace(self, z=None)
-        return replace(self, z=self.z * step.numerator / step.denominator)
+        return replace(self, z=float(exact(self.z) * step))
+
+    def otherwise(self, other: Self) -> Self:
+        """This size, with what is not known taken from another one."""
+        pairs = zip((self.z, self.y, self.x), (other.z, other.y, other.x), strict=True)
+        return type(self)(*(theirs if ours is None else ours for ours, theirs in pairs))
 
     def __str__(self) -> str:
         known = [v for v in (self.z, self.y, self.x) if v is not None]
@@ -92,14 +100,37 @@ class VoxelSize:
         return " x ".join("?" if v is None else f"{v * scale:.6g}" for v in (self.z, self.y, self.x)) + f" {unit}"
 
 
+def exact(length: float) -> Fraction:
+    """A length as the decimal that it stands for: twelve digits, beyond which floats only round."""
+    return Fraction(f"{length:.12g}")
+
+
+def parse_length(text: str) -> Fraction:
+    """Read a length with its unit, as in ``5nm`` -> micrometres, exactly.
+
+    Raises
+    ------
+    BadOptionError
+        If the text is not a positive number and a unit of MICROMETRES.
+    """
+    match = re.fullmatch(r"(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,2}))?\s*([^\d\s.]+)", text.strip())
+    scale = MICROMETRES.get(match[3]) if match else None
+    length = Fraction(match[1]) * Fraction(10) ** int(match[2] or 0) * exact(scale) if match and scale else Fraction(0)
+    if not length:
+        raise BadOptionError(
+            f"the length is {text!r}, expected a positive number and a unit of {', '.join(SHORT_UNITS)}: write 5nm"
+        )
+    return length
+
+
 @dataclass(frozen=True)
 class VolumeInfo:
-    """What one channel and time point of a file holds.
+    """What a file holds: one stack of planes for each channel and time.
 
     Parameters
     ----------
     shape : tuple of int
-        (Z, Y, X).
+        (Z, Y, X) of each stack.
     dtype : numpy.dtype
         In native byte order.
     voxel_size : VoxelSize
@@ -110,7 +141,13 @@ class VolumeInfo:
     format : str
         The format's name, a key of ``zinterp.io.FORMATS``, or ``zarr`` for an array without NGFF metadata.
     channels, times : int
-        How many the file has; a volume is one of them.
+        How many are read or written.
+    channel_names : tuple of str
+        As many as there are channels, or empty.
+    origin : tuple of float or None
+        Where the centre of the first voxel lies, (z, y, x) in micrometres; None where the file does not say.
+    places : tuple of Fraction or None
+        Where each plane lies, in plane distances from the first; None where they follow each other evenly.
     """
 
     shape: tuple[int, int, int]
@@ -121,6 +158,14 @@ class VolumeInfo:
     format: str = ""
     channels: int = 1
     times: int = 1
+    channel_names: tuple[str, ...] = ()
+    origin: tuple[float, float, float] | None = None
+    places: tuple[Fraction, ...] | None = None
+
+    @property
+    def stacks(self) -> int:
+        """Stacks of planes: that of channel c and time t has the number t * channels + c."""
+        return self.channels * self.times
 
     @property
     def plane_bytes(self) -> int:
@@ -129,8 +174,8 @@ class VolumeInfo:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all planes in the file's dtype."""
-        return self.shape[0] * self.plane_bytes
+        """Bytes of all planes of all stacks in the file's dtype."""
+        return self.stacks * self.shape[0] * self.plane_bytes
 
 
 def readable(size: float) -> str:
@@ -149,8 +194,8 @@ class VolumeReader(Protocol):
 
     info: VolumeInfo
 
-    def read(self, z: range) -> Planes:
-        """Read planes z, a range of step 1 within the volume -> (len(z), Y, X), the file's dtype, native byte order."""
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z of a stack, a range of step 1 -> (len(z), Y, X), the file's dtype, native byte order."""
 
     def close(self) -> None:
         """Close the file; closing twice does no harm."""
@@ -167,8 +212,8 @@ class VolumeReader(Protocol):
 class VolumeWriter(Protocol):
     """A volume being written under a temporary name. Planes may come in any order, in whole slabs."""
 
-    def write(self, z: int, planes: Planes) -> None:
-        """Write planes (n, Y, X) of the output's dtype at z, z + 1, ...; they are on disk when this returns."""
+    def write(self, z: int, planes: Planes, stack: int = 0) -> None:
+        """Write planes (n, Y, X) of the output's dtype at z, z + 1, ... of a stack; they are on disk on return."""
 
     def finish(self) -> None:
         """Make the volume complete and give it its final name."""
@@ -193,3 +238,16 @@ class Closing:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class OneStack(Closing):
+    """One stack of an open volume, as a volume of its own; closing it leaves the volume open."""
+
+    def __init__(self, reader: VolumeReader, stack: int) -> None:
+        self._reader = reader
+        self._stack = stack
+        self.info = replace(reader.info, channels=1, times=1)
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z -> (len(z), Y, X)."""
+        return self._reader.read(z, self._stack)

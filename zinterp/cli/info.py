@@ -1,7 +1,7 @@
 """``zinterp info``."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,25 +43,30 @@ def command(
       zinterp info stack.tif --factor 4
       zinterp info stack.tif --duplicates
     """
+    from zinterp.drift import measure_drift
     from zinterp.duplicates import describe, find_duplicates
     from zinterp.estimate import estimate
-    from zinterp.io import open_volume
-    from zinterp.job import UpsampleOptions, plan_job
+    from zinterp.geometry import with_voxel_size
+    from zinterp.io import InputOptions, open_volume
+    from zinterp.job import plan_job
+    from zinterp.options import GEOMETRIES, UpsampleOptions
     from zinterp.pipeline import build_interpolator
+    from zinterp.volume import VoxelSize
 
     chosen = given(options)
-    settings = UpsampleOptions(**chosen) if {"factor", "depths"} & set(chosen) else None
+    settings = UpsampleOptions(**chosen) if set(GEOMETRIES) & set(chosen) else None
+    read = InputOptions(**{f.name: chosen[f.name] for f in fields(InputOptions) if f.name in chosen})
     for source in inputs:
-        with open_volume(source, channel=chosen.get("channel", 0), time=chosen.get("time", 0)) as reader:
-            info = reader.info
+        with open_volume(source, read) as reader:
+            info = with_voxel_size(reader.info, chosen.get("voxel_size"))
             repeated = None if duplicates is None else find_duplicates(reader, duplicates)
+            drift = measure_drift(reader).largest_step if info.shape[0] > 1 else (0.0, 0)
             job = cost = None
             if settings is not None:
                 interpolator = build_interpolator(settings)
                 job = plan_job(reader, settings, needs=interpolator.needs, model=interpolator.identity)
                 cost = estimate(job, reader, interpolator)
-        size = chosen.get("voxel_size", info.voxel_size)
-        origin = "--voxel-size" if "voxel_size" in chosen else info.voxel_size_source or "nothing in the file"
+        size, source_of_size = info.voxel_size, info.voxel_size_source or "nothing in the file"
         if as_json:
             facts = {
                 "input": str(source),
@@ -70,24 +75,27 @@ def command(
                 "dtype": info.dtype.name,
                 "bytes": info.bytes,
                 "voxel_size_um": [size.z, size.y, size.x],
-                "voxel_size_from": origin,
+                "voxel_size_from": source_of_size,
+                "origin_um": info.origin,
                 "channels": info.channels,
                 "times": info.times,
+                "largest_drift_px": round(drift[0], 2),
             }
             if repeated is not None:
                 facts["duplicates"] = [asdict(duplicate) for duplicate in repeated]
             if job is not None and cost is not None:
-                facts["job"] = {"planes": len(job.grid), "bytes": job.output.bytes, "seconds": round(cost.seconds, 1)}
+                facts["job"] = {"planes": job.planes, "bytes": job.output.bytes, "seconds": round(cost.seconds, 1)}
             click.echo(json.dumps(facts))
             continue
         click.echo(printable(str(source)))
         click.echo(f"  format      {info.format}")
         click.echo(f"  volume      {describe_volume(info)}")
-        click.echo(f"  voxel size  {size} (z, y, x), from {origin}")
-        if info.channels * info.times > 1:
-            click.echo(
-                f"  holds       {info.channels} channels and {info.times} times, of which one is upsampled at a time"
-            )
+        click.echo(f"  voxel size  {size} (z, y, x), from {source_of_size}")
+        if info.origin is not None:
+            click.echo(f"  origin      {VoxelSize(*info.origin)} (z, y, x)")
+        if info.channel_names:
+            click.echo(printable(f"  channels    {', '.join(info.channel_names)}"))
+        click.echo(f"  drift       {drift[0]:.1f} pixels from plane to plane at most, after plane {drift[1]}")
         if repeated is not None:
             click.echo(f"  duplicates  {describe(repeated) or 'none'}")
         if job is not None and cost is not None:

@@ -1,7 +1,9 @@
 """Options that more than one command has, each declared once.
 
---model  --device  --precision  --tile  --overlap  --max-memory  --intensity-range  --voxel-size  --channel  --time
---fill-nonfinite  --drop-duplicates  --factor  --depths  --config  --quiet  -v  --log-file  --json
+--factor  --depths  --z-step  --isotropic  --positions  --skip  --fill-gaps  --drop-duplicates  --align
+--model  --device  --precision  --tile  --overlap  --max-memory
+--voxel-size  --channel  --time  --keep-databar  --intensity-range  --fill-nonfinite
+--config  --quiet  -v  --log-file  --json
 """
 
 import logging
@@ -18,7 +20,7 @@ import click
 from zinterp.cli.text import printable
 from zinterp.duplicates import THRESHOLD, checked_threshold
 from zinterp.errors import BadOptionError
-from zinterp.volume import VoxelSize
+from zinterp.volume import VoxelSize, parse_length
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -124,10 +126,24 @@ class Part(click.ParamType[float]):
             )
 
 
-class Voxel(click.ParamType[VoxelSize]):
-    """A voxel size, ZxYxXUNIT."""
+class Length(click.ParamType[str]):
+    """A length with its unit, kept as text so that 0.1 stays a tenth."""
 
-    name = "ZxYxXUNIT"
+    name = "LENGTH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Text, checked."""
+        try:
+            parse_length(str(value))
+        except BadOptionError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+class Voxel(click.ParamType[VoxelSize]):
+    """A voxel size, ZxYxXUNIT or ZUNIT."""
+
+    name = "ZxYxXUNIT|ZUNIT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> VoxelSize:
         """Text to a VoxelSize."""
@@ -248,10 +264,29 @@ def log_options(command: Command) -> Command:
 
 
 def geometry_options(command: Command) -> Command:
-    """--factor and --depths."""
+    """--factor, --depths, --z-step, --isotropic, --positions, --skip, --fill-gaps, --align."""
     return apply(
         click.option("-f", "--factor", type=int, help="Make planes this many times denser: 2, 3, 4, ..."),
         click.option("--depths", type=Numbers(), metavar="T,T,...", help="Planes at these depths of each gap, 0 to 1."),
+        click.option("--z-step", type=Length(), help="Planes this far apart, as in 5nm, from the first plane on."),
+        click.option("--isotropic", is_flag=True, default=None, help="Planes as far apart as pixels."),
+        click.option(
+            "--positions",
+            metavar="FILE[:COLUMN]",
+            help="Where each plane was measured to lie: one number a line, or a column of a table.",
+        ),
+        click.option(
+            "--skip", metavar="LIST|auto", help="Planes to leave out, from 0, as in 17,20-22; auto finds bad ones."
+        ),
+        click.option(
+            "--fill-gaps", is_flag=True, default=None, help="Make the planes whose numbers lack in a folder of slices."
+        ),
+        click.option(
+            "--align",
+            is_flag=True,
+            default=None,
+            help="Take drift from plane to plane out before interpolating, and put it back in equal steps.",
+        ),
     )(command)
 
 
@@ -282,13 +317,18 @@ def network_options(command: Command) -> Command:
 
 
 def input_options(command: Command) -> Command:
-    """--intensity-range, --voxel-size, --channel, --time, --fill-nonfinite."""
+    """--voxel-size, --channel, --time, --keep-databar, --intensity-range, --fill-nonfinite."""
     return apply(
         click.option(
-            "--voxel-size", type=Voxel(), help="Of the input, z first, as in 20x5x5nm, where the file is wrong."
+            "--voxel-size",
+            type=Voxel(),
+            help="Of the input, z first, as in 20x5x5nm, or z alone, as in 20nm, where the file is wrong or silent.",
         ),
-        click.option("--channel", type=click.IntRange(min=0), help="Which channel to take from a file with several."),
-        click.option("--time", type=click.IntRange(min=0), help="Which time point to take from a file with several."),
+        click.option("--channel", type=click.IntRange(min=0), help="The only channel to take.  [default: all]"),
+        click.option("--time", type=click.IntRange(min=0), help="The only time point to take.  [default: all]"),
+        click.option(
+            "--keep-databar", is_flag=True, default=None, help="Leave the data bar that a microscope burnt in."
+        ),
         click.option(
             "--intensity-range",
             type=Range(),

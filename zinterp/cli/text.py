@@ -18,18 +18,20 @@ def describe_volume(info: "VolumeInfo") -> str:
     from zinterp.volume import readable
 
     planes = "planes" if depth > 1 else "plane"
-    return f"{depth} {planes} of {width} x {height} pixels, {info.dtype.name}, {readable(info.bytes)}"
+    counts = ((info.times, "times"), (info.channels, "channels"))
+    several = "".join(f"{count} {name} of " for count, name in counts if count > 1)
+    return f"{several}{depth} {planes} of {width} x {height} pixels, {info.dtype.name}, {readable(info.bytes)}"
 
 
 def describe_job(job: "Job") -> list[str]:
     """The lines about a job that is planned."""
+    ranges = dict.fromkeys(f"{stack.normalizer.low:g} to {stack.normalizer.high:g}" for stack in job.stacks)
     tiles = job.layout.counts[0] * job.layout.counts[1]
-    kept = len(job.grid.kept)
     return [
         f"  output      {describe_volume(job.output)}, {job.output.format}",
-        f"  of these    {kept} acquired, {len(job.grid) - kept} synthesised, {len(job.slabs)} slabs",
+        f"  of these    {job.planes - job.synthesised} acquired, {job.synthesised} synthesised, {len(job.slabs)} slabs",
         f"  voxel size  {job.output.voxel_size} (z, y, x)",
         f"  model       {job.model}, {tiles} tiles of {job.layout.tile[1]} x {job.layout.tile[0]} pixels a plane",
-        f"  intensity   {job.normalizer.low:g} to {job.normalizer.high:g} as 0 to 1",
+        f"  intensity   {', '.join(ranges)} as 0 to 1",
         *(f"  note        {note}" for note in job.notes),
     ]

@@ -33,10 +33,17 @@ if TYPE_CHECKING:
 @input_options
 @duplicates_option("--drop-duplicates", "Make planes anew that repeat the one before them.")
 @click.option(
-    "--format", type=click.Choice(["tiff", "ome-tiff", "ome-zarr"]), help="Of the output.  [default: by suffix]"
+    "--format",
+    type=click.Choice(["tiff", "ome-tiff", "ome-zarr", "mrc", "tiff-slices", "png-slices"]),
+    help="Of the output.  [default: by suffix]",
 )
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--slab-depth", type=click.IntRange(min=1), help="Output planes made at a time.  [default: by memory]")
+@click.option(
+    "--planes-table",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write a CSV file: of each output plane its z, and what it was made from.",
+)
 @click.option("--overwrite", is_flag=True, default=None, help="Replace the output if there is one.")
 @click.option("--resume", is_flag=True, default=None, help="Go on where an interrupted job stopped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -61,21 +68,26 @@ def command(
 ) -> None:
     """Make stacks denser in z.
 
-    INPUT is a TIFF stack or an OME-Zarr folder. Every acquired plane is in the output bit for bit, but for duplicates
-    that are to be dropped, with synthesised ones in between. The path of the output is printed.
+    INPUT is a stack (TIFF, MRC, OME-Zarr, file.h5:/dataset), a folder of TIFF or PNG slices, or a pattern of their
+    names in quotes. Every acquired plane that falls on the output's grid is in it bit for bit, but for those that are
+    to be left out. The path of the output is printed.
 
     \b
     Examples:
       zinterp upsample stack.tif --factor 4
       zinterp upsample stack.ome.zarr -o dense.ome.zarr --depths 0.25,0.5,0.75
       zinterp upsample *.tif --output-dir dense --factor 2 --model cubic
+      zinterp upsample slices --voxel-size 20nm --z-step 5nm --skip auto -o dense.ome.zarr
     """
     from zinterp.errors import BadOptionError
-    from zinterp.job import UpsampleOptions, default_target
+    from zinterp.job import default_target
+    from zinterp.options import UpsampleOptions
     from zinterp.pipeline import build_interpolator, opened, upsample
 
     if output is not None and (output_dir is not None or len(inputs) > 1):
         raise click.UsageError("-o names the output of one input, expected --output-dir for several")
+    if options["planes_table"] is not None and len(inputs) > 1:
+        raise click.UsageError("--planes-table names the table of one input, expected one input")
     if output_dir is not None and not output_dir.is_dir():
         raise BadOptionError(f"the folder {output_dir} does not exist, expected one for the outputs: create it first")
     chosen = given(options)
@@ -89,8 +101,7 @@ def command(
     for source, target in zip(inputs, targets, strict=True):
         if dry_run:
             with opened(source, target, settings, interpolator) as (job, _, interpolator):
-                facts = {"source": str(source), "output": str(target), "planes": len(job.grid)}
-                facts |= {"dropped": job.grid.dropped}
+                facts = {"source": str(source), "output": str(target), "planes": job.planes, "dropped": job.dropped}
                 click.echo(json.dumps(facts) if as_json else "\n".join([f"{source} -> {target}", *describe_job(job)]))
             continue
         if len(inputs) > 1 and interpolator is None:
@@ -109,4 +120,4 @@ def command(
         seconds = time.monotonic() - start
         logger.info("wrote %s in %.1f s", target, seconds)
         facts = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
-        click.echo(json.dumps(facts | {"dropped": jobs[0].grid.dropped}) if as_json else target)
+        click.echo(json.dumps(facts | {"dropped": jobs[0].dropped}) if as_json else target)

@@ -8,6 +8,7 @@ import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from pydantic import ValidationError
 from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io.selection import choose_index
+from zinterp.io.paths import is_zarr
+from zinterp.io.selection import InputOptions, select
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,8 @@ CHUNK = 256  # pixels, along y and x
 SHARD = 1024  # pixels, along y and x
 CHUNK_DEPTH = 16  # planes, at most
 READ_DEPTH = 8  # planes of a coarser level that are made at a time
+SAMPLE_PLANES = 16  # from which the grey values to show are taken
+COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF", "00FFFF", "FF00FF", "FFFF00")
 SMALLEST_LEVEL = 256  # pixels: no level is made once the plane's longer edge is this short
 
 
@@ -42,28 +46,17 @@ DAMAGE = (
 class NgffReader(Closing):
     """Planes of the finest level of an OME-Zarr image, or of a Zarr array. See ``VolumeReader``."""
 
-    def __init__(self, path: Path, *, channel: int | None = None, time: int | None = None) -> None:
+    def __init__(self, path: Path, options: InputOptions) -> None:
         self._path = path
         with reading(path):
-            node = zarr.open(path, mode="r")
-            if isinstance(node, zarr.Array):
-                self._array, axes, size, source, unit = node, "zyx"[-node.ndim :], VoxelSize(), "", ""
-                name = "zarr"
-            else:
-                image = image_metadata(node, path)
-                multiscale = image.multiscales[0]
-                axes = "".join(axis.name for axis in multiscale.axes)
-                size, unit = voxel_size(multiscale)
-                source = "NGFF transformations" if size != VoxelSize() else ""
-                array = node[multiscale.datasets[0].path]
-                if not isinstance(array, zarr.Array):
-                    raise BadVolumeError(f"{path}: level {multiscale.datasets[0].path!r} is not an array")
-                self._array, name = array, "ome-zarr"
-            if len(axes) != self._array.ndim or axes[-2:] != "yx" or "z" not in axes or set(axes) - set("tczyx"):
-                raise BadVolumeError(
-                    f"{path} has axes {axes!r} and shape {self._array.shape}, expected a stack of planes zyx: "
-                    "only volumes with z, y, x (and t, c) can be upsampled"
-                )
+            level = open_level(path)
+        self._array, axes = level.array, level.axes
+        if len(axes) != self._array.ndim or axes[-2:] != "yx" or "z" not in axes or set(axes) - set("tczyx"):
+            raise BadVolumeError(
+                f"{path} has axes {axes!r} and shape {self._array.shape}, expected a stack of planes zyx: "
+                "only volumes with z, y, x (and t, c) can be upsampled"
+            )
+        with reading(path):
             missing = self._array.nchunks - self._array.nchunks_initialized
         if missing:
             logger.warning(
@@ -71,28 +64,96 @@ class NgffReader(Closing):
             )
         counts = dict(zip(axes, self._array.shape, strict=True))
         self._axes = axes
-        self._fixed = {
-            "c": choose_index(counts.get("c", 1), channel, name="channel", path=path),
-            "t": choose_index(counts.get("t", 1), time, name="time", path=path),
-        }
+        channels, times = counts.get("c", 1), counts.get("t", 1)
+        self._selection = select(path, options, channels=channels, times=times)
+        names, kept = level.channel_names, self._selection.channels
         self.info = VolumeInfo(
             shape=(counts["z"], counts["y"], counts["x"]),
             dtype=np.dtype(self._array.dtype).newbyteorder("="),
-            voxel_size=size,
-            voxel_size_source=source,
-            unit=unit,
-            format=name,
-            channels=counts.get("c", 1),
-            times=counts.get("t", 1),
+            voxel_size=level.voxel_size,
+            voxel_size_source="NGFF transformations" if level.voxel_size != VoxelSize() else "",
+            unit=level.unit,
+            format=level.format,
+            channels=len(kept),
+            times=len(self._selection.times),
+            channel_names=tuple(names[c] for c in kept) if len(names) == channels else (),
+            origin=level.origin,
         )
 
-    def read(self, z: range) -> Planes:
-        """Read planes z -> (len(z), Y, X)."""
-        index = tuple(
-            slice(z.start, z.stop) if axis == "z" else self._fixed.get(axis, slice(None)) for axis in self._axes
-        )
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z of a stack -> (len(z), Y, X)."""
+        time, channel = self._selection.index(stack)
+        chosen = {"z": slice(z.start, z.stop), "t": time, "c": channel}
+        index: Any = tuple(chosen.get(axis, slice(None)) for axis in self._axes)
         with reading(self._path):
             return np.asarray(self._array[index]).astype(self.info.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One array of a store, and what its metadata say about it."""
+
+    array: zarr.Array[Any]
+    axes: str
+    format: str
+    voxel_size: VoxelSize
+    unit: str = ""
+    origin: tuple[float, float, float] | None = None
+    channel_names: tuple[str, ...] = ()
+
+
+def open_level(path: Path) -> Level:
+    """The finest level of an image, the level that a path leads to, or a bare array."""
+    node = zarr.open(path, mode="r")
+    group = parent = None
+    if isinstance(node, zarr.Group):
+        group, wanted = only_image(node, path), None
+    elif (parent := image_around(path)) is not None:
+        group, wanted = zarr.open_group(parent, mode="r"), path.absolute().relative_to(parent).as_posix()
+    if group is None:
+        assert isinstance(node, zarr.Array)
+        return Level(node, "zyx"[-node.ndim :], "zarr", VoxelSize())
+    multiscale: Any = image_metadata(group, path).multiscales[0]
+    numbers = [i for i, dataset in enumerate(multiscale.datasets) if wanted in (None, dataset.path)]
+    if not numbers:
+        paths = ", ".join(dataset.path for dataset in multiscale.datasets)
+        raise BadVolumeError(f"{path} is no level of its image, which has {paths}: name one of them")
+    dataset = multiscale.datasets[numbers[0]]
+    array = group.get(str(dataset.path))
+    if not isinstance(array, zarr.Array):
+        raise BadVolumeError(f"{path}: level {dataset.path!r} is not an array")
+    axes = "".join(axis.name for axis in multiscale.axes)
+    scales, shifts, unit = lengths_of(multiscale, dataset)
+    size = VoxelSize(*(length if (length := scales.get(axis)) and length > 0 else None for axis in "zyx"))
+    origin = (shifts["z"], shifts["y"], shifts["x"]) if any(map(shifts.get, "zyx")) and len(shifts) > 2 else None
+    return Level(array, axes, "ome-zarr", size, unit, origin, channel_labels(group))
+
+
+def image_around(path: Path) -> Path | None:
+    """The nearest group around an array that is an image; None if there is none."""
+    for parent in path.absolute().parents:
+        if not is_zarr(parent):
+            return None
+        if is_image(zarr.open_group(parent, mode="r")):
+            return parent
+    return None
+
+
+def is_image(group: zarr.Group) -> bool:
+    """Whether a group has the metadata of an image."""
+    attributes: Mapping[str, Any] = group.attrs.asdict()
+    ome = attributes.get("ome", attributes)
+    return isinstance(ome, Mapping) and "multiscales" in ome
+
+
+def only_image(group: zarr.Group, path: Path) -> zarr.Group:
+    """The group, or the one image in it where it is a collection of images, as bioformats2raw writes."""
+    if is_image(group):
+        return group
+    images = {name: child for name, child in group.groups() if is_image(child)}
+    if len(images) > 1:
+        raise BadVolumeError(f"{path} holds the images {', '.join(sorted(images))}, expected one: give its path")
+    return next(iter(images.values()), group)
 
 
 @contextmanager
@@ -125,24 +186,35 @@ def image_metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
     return image
 
 
-def voxel_size(multiscale: Any) -> tuple[VoxelSize, str]:
-    """Voxel size of the finest level in micrometres, and the unit it is written in; unknown without a unit."""
-    lengths: dict[str, float | None] = {}
-    scales = [
-        t.scale
-        for t in (
-            *(multiscale.datasets[0].coordinateTransformations or ()),
-            *(multiscale.coordinateTransformations or ()),
-        )
-        if t.type == "scale"
-    ]
-    units = [getattr(axis, "unit", None) for axis in multiscale.axes]
+def lengths_of(multiscale: Any, dataset: Any) -> tuple[dict[str, float], dict[str, float], str]:
+    """Scale and translation of a level by axis, in micrometres, and the unit they are written in.
+
+    An axis without a unit of length has none. The image's own transformations follow those of the level.
+    """
+    scales, shifts, known = {}, {}, ""
+    steps = [*(dataset.coordinateTransformations or ()), *(multiscale.coordinateTransformations or ())]
     for i, axis in enumerate(multiscale.axes):
-        unit = MICROMETRES.get(units[i] or "")
-        length = math.prod(scale[i] for scale in scales) * unit if unit else None
-        lengths[axis.name] = length if length and math.isfinite(length) and length > 0 else None
-    known = next((str(u) for u in units if u in MICROMETRES), "")
-    return VoxelSize(lengths.get("z"), lengths.get("y"), lengths.get("x")), known
+        unit = str(getattr(axis, "unit", None) or "")
+        if unit not in MICROMETRES:
+            continue
+        scale, shift = 1.0, 0.0
+        for step in steps:
+            if step.type == "scale":
+                scale, shift = scale * step.scale[i], shift * step.scale[i]
+            elif step.type == "translation":
+                shift += step.translation[i]
+        known = known or unit
+        if math.isfinite(scale) and math.isfinite(shift):
+            scales[axis.name], shifts[axis.name] = scale * MICROMETRES[unit], shift * MICROMETRES[unit]
+    return scales, shifts, known
+
+
+def channel_labels(group: zarr.Group) -> tuple[str, ...]:
+    """Names of the channels in the group's rendering settings."""
+    attributes: Mapping[str, Any] = group.attrs.asdict()
+    settings = attributes.get("ome", attributes).get("omero", {})
+    channels = settings.get("channels", ()) if isinstance(settings, Mapping) else ()
+    return tuple(str(channel.get("label", "")) for channel in channels if isinstance(channel, Mapping))
 
 
 class NgffWriter:
@@ -198,39 +270,51 @@ class NgffWriter:
     def _create_level(self, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:
         """An empty array for one level; chunks of one slab never reach into another."""
         depth = next(d for d in range(min(CHUNK_DEPTH, self.z_chunk), 0, -1) if self.z_chunk % d == 0)
+        outer = (self._info.times, self._info.channels) if self._info.stacks > 1 else ()
+        ones = (1,) * len(outer)
         chunks = (depth, min(CHUNK, shape[1]), min(CHUNK, shape[2]))
         if self._version == "0.4":
             return self._group.create_array(
                 str(level),
-                shape=shape,
+                shape=(*outer, *shape),
                 dtype=self._info.dtype,
-                chunks=chunks,
+                chunks=(*ones, *chunks),
                 chunk_key_encoding={"name": "v2", "separator": "/"},
             )
         shards = (self.z_chunk, *(math.ceil(min(n, SHARD) / c) * c for n, c in zip(shape[1:], chunks[1:], strict=True)))
         return self._group.create_array(
             str(level),
-            shape=shape,
+            shape=(*outer, *shape),
             dtype=self._info.dtype,
-            chunks=chunks,
-            shards=shards,
-            dimension_names=("z", "y", "x"),
+            chunks=(*ones, *chunks),
+            shards=(*ones, *shards),
+            dimension_names=tuple(self._axes),
         )
 
-    def write(self, z: int, planes: Planes) -> None:
-        """Write planes (n, Y, X) from z on, a multiple of z_chunk; only the last block may be shorter."""
+    @property
+    def _axes(self) -> str:
+        return "tczyx" if self._info.stacks > 1 else "zyx"
+
+    def _place(self, stack: int) -> tuple[int, ...]:
+        """Time and channel of a stack, as the arrays are indexed; nothing where there is one stack."""
+        return divmod(stack, self._info.channels) if self._info.stacks > 1 else ()
+
+    def write(self, z: int, planes: Planes, stack: int = 0) -> None:
+        """Write planes (n, Y, X) of a stack from z on, a multiple of z_chunk; only the last block may be shorter."""
         if z % self.z_chunk or (len(planes) % self.z_chunk and z + len(planes) != self._info.shape[0]):
             raise ValueError(f"got {len(planes)} planes at {z}, expected whole blocks of {self.z_chunk}")
         try:
-            self._level0[z : z + len(planes)] = planes
-            self._sync(z, len(planes))
+            place: Any = (*self._place(stack), slice(z, z + len(planes)))
+            self._level0[place] = planes
+            self._sync(z, len(planes), stack)
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
 
-    def _sync(self, z: int, count: int) -> None:
+    def _sync(self, z: int, count: int, stack: int) -> None:
         """Wait until the chunks or shards of some planes of level 0 are on disk."""
-        depth = (self._level0.shards or self._level0.chunks)[0]
+        depth = (self._level0.shards or self._level0.chunks)[-3]
         folder = self.partial / "0" / ("c" if self._version == "0.5" else "")
+        folder = folder.joinpath(*map(str, self._place(stack)))
         for i in range(z // depth, -(-(z + count) // depth)):
             for path in (folder / str(i)).rglob("*"):
                 if path.is_file():
@@ -260,7 +344,9 @@ class NgffWriter:
             if str(name) in self._group:
                 del self._group[str(name)]
             target = self._create_level(name, (int(shape[0]), int(shape[1]), int(shape[2])))
-            fill_level(source, target, (int(step[0]), int(step[1]), int(step[2])), self.z_chunk)
+            for stack in range(self._info.stacks):
+                place = self._place(stack)
+                fill_level(source, target, (int(step[0]), int(step[1]), int(step[2])), self.z_chunk, place)
             factors.append(
                 (int(factors[-1][0] * step[0]), int(factors[-1][1] * step[1]), int(factors[-1][2] * step[2]))
             )
@@ -269,36 +355,60 @@ class NgffWriter:
 
     def _metadata(self, factors: list[tuple[int, int, int]]) -> dict[str, Any]:
         """NGFF attributes, built and checked by yaozarrs."""
-        size = self._info.voxel_size
-        known = size != VoxelSize()
-        nanometres = known and min(v for v in (size.z, size.y, size.x) if v) < 1
-        unit = "nanometer" if nanometres else "micrometer"
-        scale = [(v * (1e3 if nanometres else 1.0)) if v else 1.0 for v in (size.z, size.y, size.x)]
-        units = [unit if v else None for v in (size.z, size.y, size.x)]
+        size, lead = self._info.voxel_size, [1.0] * (len(self._axes) - 3)
+        lengths = (size.z, size.y, size.x)
+        nanometres = size != VoxelSize() and min(v for v in lengths if v) < 1
+        unit, per_micrometre = ("nanometer", 1e3) if nanometres else ("micrometer", 1.0)
+        scale = [in_unit(v, per_micrometre) if v else 1.0 for v in lengths]
+        start = [
+            in_unit(v, per_micrometre) if n else 0.0
+            for v, n in zip(self._info.origin or (0, 0, 0), lengths, strict=True)
+        ]
+        units = [unit if v else None for v in lengths]
+        types = {"t": {"type": "time"}, "c": {"type": "channel"}}
         multiscale: dict[str, Any] = {
             "name": self.path.name,
             "axes": [
-                {"name": n, "type": "space"} | ({"unit": u} if u else {}) for n, u in zip("zyx", units, strict=True)
+                *({"name": name} | types[name] for name in self._axes[:-3]),
+                *({"name": n, "type": "space"} | ({"unit": u} if u else {}) for n, u in zip("zyx", units, strict=True)),
             ],
             "datasets": [
                 {
                     "path": str(i),
                     "coordinateTransformations": [
-                        {"type": "scale", "scale": [s * k for s, k in zip(scale, f, strict=True)]},
+                        {"type": "scale", "scale": lead + [s * k for s, k in zip(scale, f, strict=True)]},
                         {
                             "type": "translation",
-                            "translation": [s * (k - 1) / 2 for s, k in zip(scale, f, strict=True)],
+                            "translation": [0.0 for _ in lead]
+                            + [o + s * (k - 1) / 2 for o, s, k in zip(start, scale, f, strict=True)],
                         },
                     ],
                 }
                 for i, f in enumerate(factors)
             ],
         }
+        extra: dict[str, Any] = {"zinterp": dict(self._record)}
+        settings = {"omero": {"channels": self._channels()}} if self._info.channels > 1 else {}
         if self._version == "0.4":
-            image04 = v04.Image.model_validate({"multiscales": [multiscale | {"version": "0.4"}]})
-            return image04.model_dump(mode="json", exclude_none=True) | {"zinterp": dict(self._record)}
-        image05 = v05.Image.model_validate({"version": "0.5", "multiscales": [multiscale]})
-        return {"ome": image05.model_dump(mode="json", exclude_none=True), "zinterp": dict(self._record)}
+            image04 = v04.Image.model_validate({"multiscales": [multiscale | {"version": "0.4"}]} | settings)
+            return image04.model_dump(mode="json", exclude_none=True) | extra
+        image05 = v05.Image.model_validate({"version": "0.5", "multiscales": [multiscale]} | settings)
+        return {"ome": image05.model_dump(mode="json", exclude_none=True)} | extra
+
+    def _channels(self) -> list[dict[str, Any]]:
+        """How viewers are to show the channels: name, colour, and a window of grey values from some planes."""
+        coarsest = self._group[str(len(list(self._group.array_keys())) - 1)]
+        assert isinstance(coarsest, zarr.Array)
+        some = range(0, coarsest.shape[-3], -(-coarsest.shape[-3] // SAMPLE_PLANES))
+        channels = []
+        for c in range(self._info.channels):
+            values = np.stack([np.asarray(coarsest[(0, c, k)]) for k in some])
+            finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+            low, high = (float(v) for v in np.percentile(finite, (0.1, 99.9))) if finite.size else (0.0, 1.0)
+            name = self._info.channel_names[c] if self._info.channel_names else f"channel {c}"
+            window = {"min": low, "max": high, "start": low, "end": high}
+            channels.append({"label": name, "color": COLOURS[c % len(COLOURS)], "active": True, "window": window})
+        return channels
 
     def close(self) -> None:
         """Leave the partial folder there."""
@@ -308,16 +418,26 @@ class NgffWriter:
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def fill_level(source: zarr.Array[Any], target: zarr.Array[Any], step: tuple[int, int, int], depth: int) -> None:
-    """Shrink one level into the next, a shard at a time, reading a few planes of it at a time."""
-    for z, y, x in product(*(range(0, n, s) for n, s in zip(target.shape, (depth, SHARD, SHARD), strict=True))):
+def in_unit(length: float, per_micrometre: float) -> float:
+    """A length in micrometres in a unit, as the decimal that it stands for."""
+    return float(f"{length * per_micrometre:.12g}")
+
+
+def fill_level(
+    source: zarr.Array[Any], target: zarr.Array[Any], step: tuple[int, int, int], depth: int, place: tuple[int, ...]
+) -> None:
+    """Shrink one stack of a level into the next, a shard at a time, reading a few planes of it at a time."""
+    planes_in, *edges = target.shape[-3:]
+    for z, y, x in product(*(range(0, n, s) for n, s in zip((planes_in, *edges), (depth, SHARD, SHARD), strict=True))):
         window = tuple(slice(y0 * s, (y0 + SHARD) * s) for y0, s in ((y, step[1]), (x, step[2])))
-        last = min(z + depth, target.shape[0])
+        last = min(z + depth, planes_in)
         parts = []
         for k in range(z, last, READ_DEPTH):
             planes = slice(k * step[0], min(k + READ_DEPTH, last) * step[0])
-            parts.append(shrink(np.asarray(source[(planes, *window)]), step))
-        target[z:last, y : y + SHARD, x : x + SHARD] = np.concatenate(parts)
+            read: Any = (*place, planes, *window)
+            parts.append(shrink(np.asarray(source[read]), step))
+        written: Any = (*place, slice(z, last), slice(y, y + SHARD), slice(x, x + SHARD))
+        target[written] = np.concatenate(parts)
 
 
 def shrink(block: Planes, step: tuple[int, ...]) -> Planes:

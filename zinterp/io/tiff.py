@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io.selection import choose_index
+from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
+from zinterp.io.vendors import image_rows
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, partial_path
 
 logger = logging.getLogger(__name__)
@@ -30,18 +32,18 @@ LEADING = "TCZQI"  # axes before YX; Q and I are what tifffile calls axes withou
 class TiffReader(Closing):
     """Planes of one TIFF file. See ``VolumeReader``."""
 
-    def __init__(self, path: Path, *, channel: int | None = None, time: int | None = None) -> None:
+    def __init__(self, path: Path, options: InputOptions) -> None:
         with reading(path):
             self._file = path.open("rb")
         try:
             with reading(path):
                 self._tif = tifffile.TiffFile(self._file, name=path.name)
-                self._open(path, channel, time)
+                self._open(path, options)
         except BaseException:
             self._file.close()
             raise
 
-    def _open(self, path: Path, channel: int | None, time: int | None) -> None:
+    def _open(self, path: Path, options: InputOptions) -> None:
         self._path = path
         series = single_series(self._tif, path)
         if "S" in series.axes:
@@ -63,27 +65,31 @@ class TiffReader(Closing):
         warn_of_colour(series.keyframe, path)
         channels = 1 if z_axis == "C" else leading.get("C", 1)
         times = 1 if z_axis == "T" else leading.get("T", 1)
-        chosen = {
-            "C": choose_index(channels, channel, name="channel", path=path),
-            "T": choose_index(times, time, name="time", path=path),
-        }
+        self._selection = select(path, options, channels=channels, times=times)
+        names = [{z_axis: "Z"}.get(axis, axis) for axis in leading]
+        order = [names.index(axis) for axis in "TCZ" if axis in names]
         index = np.arange(int(np.prod(series.shape[:-2], dtype=int))).reshape(series.shape[:-2])
-        planes = index[tuple(slice(None) if axis == z_axis else chosen.get(axis, 0) for axis in leading)]
-        self._pages = np.atleast_1d(planes)
+        index = index.transpose(*order, *(i for i in range(len(names)) if i not in order))
+        self._pages = index.reshape(times, channels, -1)
         self._series = series
+        height, width = (int(n) for n in series.shape[-2:])
+        self._rows = rows_to_read(self._tif, height, path, options)
         self._check_extent(path)
         found = find_voxel_size(self._tif)
-        height, width = series.shape[-2:]
+        kept = self._selection.channels
         self.info = VolumeInfo(
-            shape=(len(self._pages), height, width),
+            shape=(self._pages.shape[-1], self._rows, width),
             dtype=np.dtype(series.dtype).newbyteorder("="),
             voxel_size=found.size,
             voxel_size_source=found.source,
             unit=found.unit,
             format="ome-tiff" if series.kind == "ome" else "tiff",
-            channels=channels,
-            times=times,
+            channels=len(kept),
+            times=len(self._selection.times),
+            channel_names=tuple(found.channel_names[c] for c in kept) if len(found.channel_names) == channels else (),
+            origin=found.origin,
         )
+        self._page_shape = (height, width)
 
     def _check_extent(self, path: Path) -> None:
         """Refuse a file that ends before its pixels do, without reading any."""
@@ -91,7 +97,7 @@ class TiffReader(Closing):
         if self._series.dataoffset is not None:
             end = self._series.dataoffset + self._series.nbytes
         else:
-            pages = [self._series.pages[int(i)] for i in self._pages]
+            pages = [self._series.pages[int(i)] for stack in range(self._stacks()) for i in self._planes(stack)]
             if None in pages:
                 raise InputError(
                     f"{path} lacks {pages.count(None)} of its planes: they are in other files, or it was cut short; "
@@ -102,27 +108,47 @@ class TiffReader(Closing):
         if end > size:
             raise InputError(f"{path} has {size} bytes, expected {end}: it was cut short; copy it again")
 
-    def read(self, z: range) -> Planes:
-        """Read planes z -> (len(z), Y, X)."""
-        planes = np.empty((len(z), *self.info.shape[1:]), self.info.dtype)
+    def _stacks(self) -> int:
+        return len(self._selection.times) * len(self._selection.channels)
+
+    def _planes(self, stack: int) -> NDArray[np.int64]:
+        """The pages of a stack."""
+        planes: NDArray[np.int64] = self._pages[self._selection.index(stack)]
+        return planes
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z of a stack -> (len(z), Y, X)."""
+        planes, pages = np.empty((len(z), *self.info.shape[1:]), self.info.dtype), self._planes(stack)
         with reading(self._path):
             for i, k in enumerate(z):
-                planes[i] = self._plane(int(self._pages[k]))
+                planes[i] = self._plane(int(pages[k]))
         return planes
 
     def _plane(self, index: int) -> Planes:
         """One plane in the file's byte order."""
-        series = self._series
+        series, (height, width) = self._series, self._page_shape
         if series.dataoffset is None:
-            return np.asarray(series.pages[index].asarray()).reshape(self.info.shape[1:])
-        offset = series.dataoffset + index * self.info.plane_bytes
+            return np.asarray(series.pages[index].asarray()).reshape(height, width)[: self._rows]
         dtype = np.dtype(series.dtype).newbyteorder(self._tif.byteorder)
-        count = self.info.shape[1] * self.info.shape[2]
-        return np.asarray(self._tif.filehandle.read_array(dtype, count, offset)).reshape(self.info.shape[1:])
+        offset = series.dataoffset + index * height * width * dtype.itemsize
+        plane = self._tif.filehandle.read_array(dtype, self._rows * width, offset)
+        return np.asarray(plane).reshape(self._rows, width)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def rows_to_read(tif: tifffile.TiffFile, rows: int, path: Path, options: InputOptions) -> int:
+    """The rows of a plane without the data bar that a microscope may have burnt in below the image."""
+    image = image_rows(tif)
+    if image is None:
+        return rows
+    if options.keep_databar:
+        logger.info("%s: %d of %d rows are a data bar, which is kept", path, rows - image, rows)
+        return rows
+    logger.info("%s: cut off a data bar of %d of %d rows; --keep-databar leaves it", path, rows - image, rows)
+    return image
 
 
 @contextmanager
@@ -226,7 +252,8 @@ class TiffWriter:
     ) -> None:
         self.path = path
         self.partial = partial_path(path)
-        self._plane_bytes = info.plane_bytes
+        self._info = info
+        self._ome = ome
         try:
             if not resume:
                 lay_out(self.partial, info, ome=ome, record=json.dumps(record))
@@ -243,15 +270,22 @@ class TiffWriter:
             reason = getattr(error, "strerror", None) or error
             raise OutputError(f"cannot write {self.partial} ({reason}): free space or choose another -o") from error
 
-    def write(self, z: int, planes: Planes) -> None:
-        """Write planes (n, Y, X) from z on."""
+    def write(self, z: int, planes: Planes, stack: int = 0) -> None:
+        """Write planes (n, Y, X) of a stack from z on."""
         try:
-            self._file.seek(self._offset + z * self._plane_bytes)
-            self._file.write(np.ascontiguousarray(planes, self._dtype).data)
+            for k, plane in enumerate(np.ascontiguousarray(planes, self._dtype), start=z):
+                self._file.seek(self._offset + self._index(k, stack) * self._info.plane_bytes)
+                self._file.write(plane.data)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def _index(self, z: int, stack: int) -> int:
+        """Where a plane comes among all: in OME by time, channel, z, in ImageJ by time, z, channel."""
+        time, channel = divmod(stack, self._info.channels)
+        depth = self._info.shape[0]
+        return stack * depth + z if self._ome else (time * depth + z) * self._info.channels + channel
 
     def finish(self) -> None:
         """Give the complete file its final name."""
@@ -281,36 +315,71 @@ def reserve(path: Path, size: int) -> None:
 
 def lay_out(path: Path, info: VolumeInfo, *, ome: bool, record: str) -> None:
     """Write a TIFF of the right size and metadata whose pixels are still empty."""
-    size = info.voxel_size
-    if ome:
-        lengths = {f"PhysicalSize{axis}": v for axis, v in zip("ZYX", (size.z, size.y, size.x), strict=True) if v}
-        units = {f"{name}Unit": "µm" for name in lengths}
-        # an identifier that equal jobs share, so that they write the same bytes
-        identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{path.name} {info.shape} {record}')}"
-        metadata: dict[str, Any] = {"axes": "ZYX", "UUID": identifier, "Description": record, **lengths, **units}
-        resolution = (1e4 / size.x, 1e4 / size.y) if size.x and size.y else None
-        options: dict[str, Any] = {"ome": True, "resolutionunit": "CENTIMETER" if resolution else None}
-    else:
-        unit = info.unit if info.unit in IMAGEJ_UNITS else "nm" if 0 < (size.x or 0) < 1 else "um"
-        scale = MICROMETRES[unit]
-        metadata = {"axes": "ZYX", "Info": record}
-        resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
-        if resolution:  # without it ImageJ would take pixels for one unit wide
-            metadata["unit"] = IMAGEJ_UNITS[unit]
-            if size.z:
-                metadata["spacing"] = size.z / scale
-        options = {"imagej": True}
+    counts = {"T": info.times, "C": info.channels, "Z": info.shape[0]}
+    leading = [axis for axis in ("TCZ" if ome else "TZC") if counts[axis] > 1 or axis == "Z"]
     tifffile.imwrite(
         path,
         data=None,
-        shape=info.shape,
+        shape=(*(counts[axis] for axis in leading), *info.shape[1:]),
         dtype=info.dtype,
         photometric="minisblack",
         bigtiff=info.bytes > IMAGEJ_LIMIT,
-        resolution=resolution,
-        metadata=metadata,
-        **options,
+        **(ome_options if ome else imagej_options)(path, info, "".join(leading) + "YX", record),
     )
+
+
+def ome_options(path: Path, info: VolumeInfo, axes: str, record: str) -> dict[str, Any]:
+    """What tifffile needs to write OME-XML with lengths in micrometres, which all its readers understand."""
+    size = info.voxel_size
+    lengths = {f"PhysicalSize{axis}": v for axis, v in zip("ZYX", (size.z, size.y, size.x), strict=True) if v}
+    units = {f"{name}Unit": "µm" for name in lengths}
+    # an identifier that equal jobs share, so that they write the same bytes
+    identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{path.name} {info.shape} {record}')}"
+    metadata: dict[str, Any] = {"axes": axes, "UUID": identifier, "Description": record, **lengths, **units}
+    if info.channel_names:
+        metadata["Channel"] = {"Name": list(info.channel_names)}
+    if info.origin is not None:
+        metadata["Plane"] = plane_positions(info)
+    resolution = (1e4 / size.x, 1e4 / size.y) if size.x and size.y else None
+    options = {"ome": True, "metadata": metadata, "resolution": resolution}
+    return options | {"resolutionunit": "CENTIMETER" if resolution else None}
+
+
+def plane_positions(info: VolumeInfo) -> dict[str, Any]:
+    """Where each plane lies, as OME-XML has it; z too where the planes' distance is known."""
+    z0, y, x = info.origin or (0.0, 0.0, 0.0)
+    count = info.stacks * info.shape[0]
+    positions: dict[str, Any] = {"PositionX": [x] * count, "PositionY": [y] * count}
+    if info.voxel_size.z:
+        positions["PositionZ"] = [
+            float(f"{z0 + k * info.voxel_size.z:.12g}") for k in range(info.shape[0])
+        ] * info.stacks
+    return positions | {f"{name}Unit": ["µm"] * count for name in list(positions)}
+
+
+def imagej_options(path: Path, info: VolumeInfo, axes: str, record: str) -> dict[str, Any]:
+    """What tifffile needs to write ImageJ's metadata, with lengths in the unit that the input has."""
+    size = info.voxel_size
+    unit = info.unit if info.unit in IMAGEJ_UNITS else "nm" if 0 < (size.x or 0) < 1 else "um"
+    scale = MICROMETRES[unit]
+    metadata: dict[str, Any] = {"axes": axes, "Info": record}
+    if info.channels > 1:
+        metadata["mode"] = "grayscale"
+    resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
+    if resolution:  # without it ImageJ would take pixels for one unit wide
+        metadata["unit"] = IMAGEJ_UNITS[unit]
+        if size.z:
+            metadata["spacing"] = in_unit(size.z, scale)
+        if info.origin is not None:  # in pixels, and of the zero point as seen from the first voxel
+            for axis, start, length in zip("zyx", info.origin, (size.z, size.y, size.x), strict=True):
+                if start and length:
+                    metadata[f"{axis}origin"] = in_unit(-start, length)
+    return {"imagej": True, "metadata": metadata, "resolution": resolution}
+
+
+def in_unit(length: float, scale: float) -> float:
+    """A length in a unit, as the decimal that it stands for."""
+    return float(f"{length / scale:.12g}")
 
 
 def imagej_limits(info: VolumeInfo) -> Sequence[str]:

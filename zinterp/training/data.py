@@ -84,21 +84,26 @@ class Batch:
 
 
 def read_training_volumes(paths: Sequence[Path]) -> list[Volume]:
-    """Read stacks whole, each normalised by its own robust range; a stack named twice is read once.
+    """Read stacks whole, each normalised by its own robust range; channels and times count as stacks.
+
+    A file named twice is read once.
 
     Raises
     ------
     InputError, BadVolumeError
         If a stack cannot be read.
     """
-    volumes = {}
-    for path in dict.fromkeys(paths):
+    volumes: dict[Path, list[Volume]] = {path: [] for path in paths}
+    for path in volumes:
         with open_volume(path) as reader:
-            planes = reader.read(range(reader.info.shape[0]))
-        if not np.isfinite(planes).all():
-            raise BadVolumeError(f"{path} has NaN or infinite values, expected finite ones: repair it or leave it out")
-        volumes[path] = Normalizer.fit(planes[::8]).normalize(planes).astype(np.float16)
-    return [volumes[path] for path in paths]
+            for stack in range(reader.info.stacks):
+                planes = reader.read(range(reader.info.shape[0]), stack)
+                if not np.isfinite(planes).all():
+                    raise BadVolumeError(
+                        f"{path} has NaN or infinite values, expected finite ones: repair it or leave it out"
+                    )
+                volumes[path].append(Normalizer.fit(planes[::8]).normalize(planes).astype(np.float16))
+    return [volume for path in paths for volume in volumes[path]]
 
 
 def axes_of(paths: Sequence[Path]) -> tuple[int, ...]:

@@ -1,0 +1,255 @@
+"""Planes that should not be interpolated from: blank, saturated or torn ones, and duplicates.
+
+A plane is judged by the planes right before and right after it. It is a defect where it is unlike both while they are
+like each other, so that a specimen that ends, drifts or changes is none, and serial sections, which hardly resemble
+their neighbours at all, are left alone. What is kept of a plane is 101 grey values and a few sums over bands of rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, groupby
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zinterp.duplicates import BLOCK, LISTED, find_duplicates, read
+from zinterp.volume import Planes, VolumeReader
+
+BAND = 2 * BLOCK  # rows of a band, at least: fewer do not tell one plane from another
+BANDS = 16  # at most
+SAMPLES = 256  # rows and columns whose grey values are looked at, so that shares of them are right within 0.01
+BLANK = 0.25  # of the contrast around: real volumes dip to 0.47 at the most, noise as strong as the image to 0.13
+ALIKE = 0.5  # of each other's contrast have the planes around a dip: those around a specimen's end have less
+SHOWS = 0.3  # of the contrast of the upper quarter of planes: what shows less is air, which fits or not by chance
+FULL = 0.7  # of the same: where a stack breaks off, the last plane shows as much, where a specimen ends it does not
+GREY = 0.5  # of a grey value: contrast below is rounding
+CLIPPED = 0.2  # of the pixels more than around at an end of the grey values: in real volumes up to 0.06 more
+FIT = 0.95  # correlation above which planes fit: noise and rounding decide about the rest
+PART = 0.1  # of the variance: rows with less, air say, do not tell whether they belong
+CHANCE = 3.0  # standard errors, so that crops of real volumes score 0.16 at the most instead of 0.9
+TORN = 0.3  # Fisher's z, above these 0.16: rows 8 pixels off score 0.4 to 1.2 in finely stepped FIB-SEM
+UNUSUAL = 4  # deviations above the stack's median score: where scores scatter, a high one says little
+FEW = 8  # planes scored at least, for a median to mean something
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A plane that is not to be trusted, numbered from 0, and what is wrong with it.
+
+    Parameters
+    ----------
+    plane : int
+    kind : str
+        blank, saturated, torn or duplicate.
+    """
+
+    plane: int
+    kind: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is kept of a stack: of its blocks, each band of rows with its mean taken out.
+
+    Parameters
+    ----------
+    levels : ndarray of float64, (Z, 101)
+        Percentiles of the grey values.
+    blocks : ndarray of float64, (bands,)
+        How many blocks each band has.
+    squares, fourths : ndarray of float64, (Z, bands)
+        Sums of their second and fourth powers.
+    beside, across : ndarray of float64, (Z, bands)
+        Sums of products with the plane before, and with the last but one; 0 where there is none.
+    """
+
+    levels: NDArray[np.float64]
+    blocks: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    fourths: NDArray[np.float64]
+    beside: NDArray[np.float64]
+    across: NDArray[np.float64]
+
+
+def find_defects(reader: VolumeReader) -> tuple[Defect, ...]:
+    """Find the planes that should not be interpolated from.
+
+    * blank: shows nothing, or noise only, between planes that do. At the ends of a stack only if it is constant.
+    * saturated: far more pixels than in the planes around are at the highest or at the lowest grey value.
+    * torn: some rows show nothing, are displaced or from elsewhere; the other rows, and both neighbours, fit.
+    * duplicate: repeats the plane before it, see ``duplicates.find_duplicates``.
+
+    Parameters
+    ----------
+    reader : VolumeReader
+        Read twice, with the blocks of three planes in memory; runs of duplicates once more.
+
+    Returns
+    -------
+    tuple of Defect
+        Rising, one per plane.
+    """
+    profile = scan(reader)
+    contrast = np.sqrt(profile.squares.sum(1) / profile.blocks.sum())
+    ordinary = float(np.quantile(contrast[contrast > 0], 0.75)) if contrast.any() else 0.0
+    least = max(SHOWS * ordinary, GREY if reader.info.dtype.kind in "iu" else 0.0)
+    high, low = clipped(profile.levels), clipped(-profile.levels[:, ::-1])
+    blank = dips(contrast, least) | breaks_off(profile.levels, contrast, max(FULL * ordinary, least))
+    found = {duplicate.plane: "duplicate" for duplicate in find_duplicates(reader)}
+    for planes, kind in (  # the later, the surer
+        (misfits(profile, contrast > least), "torn"),
+        (high | low, "saturated"),
+        (cut_off(np.sqrt(profile.squares / profile.blocks), least), "torn"),
+        (blank, "blank"),
+        (blank & high, "saturated"),
+    ):
+        found |= dict.fromkeys(np.flatnonzero(planes).tolist(), kind)
+    return tuple(Defect(plane, found[plane]) for plane in sorted(found))
+
+
+def scan(reader: VolumeReader) -> Profile:
+    """Read each plane once and keep what tells whether it is a defect."""
+    planes, height, _ = reader.info.shape
+    bands = min(BANDS, max(1, height // BAND))
+    levels, sums = np.zeros((planes, 101)), np.zeros((4, planes, bands))
+    blocks = np.zeros(bands)
+    before: list[list[NDArray[np.float64]]] = []  # the last plane, and the one before it
+    for k in range(planes):
+        seen = read(reader, k)
+        levels[k] = percentiles(seen.plane)
+        here = [band - band.mean() for band in np.array_split(seen.blocks * (seen.contrast > 0), bands)]
+        squares = [band**2 for band in here]
+        blocks[:] = [band.size for band in here]
+        for kept, (a, b) in zip(
+            sums, [(here, here), (squares, squares), *((here, old) for old in before)], strict=False
+        ):
+            kept[k] = [np.vdot(x, y) for x, y in zip(a, b, strict=True)]
+        before = [here, *before[:1]]
+    return Profile(levels, blocks, *sums)
+
+
+def percentiles(plane: Planes) -> NDArray[np.float64]:
+    """Grey values of a grid of pixels, from the lowest to the highest; infinite and missing ones are left out."""
+    step_y, step_x = (-(-edge // SAMPLES) for edge in plane.shape)
+    values = plane[::step_y, ::step_x].astype(np.float64)
+    values = np.sort(values[np.isfinite(values)])
+    return values[np.linspace(0, values.size - 1, 101).astype(int)] if values.size else np.zeros(101)
+
+
+def runs(
+    count: int, worse: Callable[[int, int], bool], alike: Callable[[int, int], bool] = lambda k, other: True
+) -> NDArray[np.bool_]:
+    """Which planes are in runs that are worse than both the plane before and the plane after, which are alike."""
+    found = np.zeros(count, bool)
+    k = 1
+    while k < count:
+        end = next((j for j in range(k, count) if not worse(j, k - 1)), count)
+        between = k < end < count and not worse(k - 1, end) and alike(k - 1, end)
+        if between and all(worse(j, end) for j in range(k, end)):
+            found[k:end] = True
+            k = end
+        k += 1
+    return found
+
+
+def dips(contrast: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+    """Which planes show far less than the planes around them, which show something."""
+
+    def worse(k: int, other: int) -> bool:
+        return bool(contrast[k] < BLANK * contrast[other] and contrast[other] > least)
+
+    def alike(k: int, other: int) -> bool:
+        return bool(min(contrast[k], contrast[other]) > ALIKE * max(contrast[k], contrast[other]))
+
+    return runs(len(contrast), worse, alike)
+
+
+def breaks_off(levels: NDArray[np.float64], contrast: NDArray[np.float64], full: float) -> NDArray[np.bool_]:
+    """Which planes at the ends are constant, next to a plane that is not and has the full contrast."""
+    empty = np.zeros(len(contrast), bool)
+    shown = np.flatnonzero(contrast > 0)
+    if len(shown):
+        constant = levels[:, 1] == levels[:, -2]  # but for hot pixels
+        for end, last in ((slice(0, shown[0]), shown[0]), (slice(shown[-1] + 1, None), shown[-1])):
+            empty[end] = constant[end] & (contrast[last] > full)
+    return empty
+
+
+def clipped(levels: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which planes have many more pixels at their highest grey value than the planes around, which hardly reach it."""
+    top = levels[:, -2]  # the very highest may be a hot pixel
+    own = np.mean(levels >= top[:, None], axis=1)
+
+    def worse(k: int, other: int) -> bool:
+        reached = np.mean(levels[other] >= top[k])
+        return bool(own[k] - max(own[other], reached) > CLIPPED and reached < own[k] / 4)
+
+    return runs(len(levels), worse)
+
+
+def cut_off(contrast: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+    """Which planes show nothing from some row on, or from one row to another, where the planes around do."""
+    empty = np.stack([dips(band, least) for band in contrast.T], axis=1)
+    torn = np.zeros(len(contrast), bool)
+    for k in np.flatnonzero(empty.sum(1) >= 2):
+        first, *_, last = np.flatnonzero(empty[k])
+        shown = contrast[k] > least
+        torn[k] = shown.sum() >= 2 and not shown[first:last].any()
+    return torn
+
+
+def misfits(profile: Profile, shows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which planes are, in some rows only, less like either neighbour than these are like each other.
+
+    A plane's score is how much less, beyond what chance makes of so few blocks, in those rows that score highest.
+    """
+    planes, bands = profile.squares.shape
+    scores = np.full(planes, -np.inf)
+    if planes < FEW:
+        return scores > 0
+    outer = np.minimum(profile.squares[:-2], profile.squares[2:])
+    for first, last in combinations(range(bands + 1), 2):
+        inside = np.arange(first, last)
+        outside = np.r_[0 : max(first - 1, 0), last + 1 : bands]  # the tear may run through the bands between
+        if min(len(inside), len(outside)) < 2:
+            continue
+        told = np.minimum(outer[:, inside].sum(1), outer[:, outside].sum(1)) > PART * outer.sum(1)
+        rest = misfit(profile, outside)
+        told &= shows[:-2] & shows[2:] & (rest <= min(float(np.median(rest)) / 2, 0.0))
+        score = misfit(profile, inside) - CHANCE * error(profile, inside)
+        np.maximum(scores[1:-1], np.where(told, score, -np.inf), out=scores[1:-1])
+    scored = scores[np.isfinite(scores)]
+    if len(scored) < FEW:
+        return scores > np.inf
+    deviation = 1.4826 * np.median(np.abs(scored - np.median(scored)))
+    return scores > max(TORN, float(np.median(scored) + UNUSUAL * deviation))
+
+
+def misfit(profile: Profile, bands: NDArray[np.intp]) -> NDArray[np.float64]:
+    """How much better both neighbours of each plane fit each other than either fits it, as Fisher's z; (Z - 2,)."""
+    size = np.sqrt(profile.squares[:, bands].sum(1))
+
+    def fit(products: NDArray[np.float64], step: int) -> NDArray[np.float64]:
+        sizes = np.maximum(size[step:] * size[:-step], np.finfo(float).tiny)
+        fisher: NDArray[np.float64] = np.arctanh(np.clip(products[step:, bands].sum(1) / sizes, -FIT, FIT))
+        return fisher
+
+    beside, across = fit(profile.beside, 1), fit(profile.across, 2)
+    return across - np.maximum(beside[:-1], beside[1:])
+
+
+def error(profile: Profile, bands: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Standard error of Fisher's z, from how many blocks the neighbours' variance comes from; (Z - 2,)."""
+    squares = np.maximum(profile.squares[:, bands].sum(1), np.finfo(float).tiny)
+    relative = np.sqrt(profile.fourths[:, bands].sum(1)) / squares
+    larger: NDArray[np.float64] = np.maximum(relative[:-2], relative[2:])
+    return larger
+
+
+def describe_defects(defects: Sequence[Defect]) -> str:
+    """Which planes are what, short enough for a line: ``17-18 blank, 31 torn``."""
+    numbered = groupby(enumerate(defects), key=lambda pair: (pair[1].plane - pair[0], pair[1].kind))
+    joined = [(kind, [defect.plane for _, defect in run]) for (_, kind), run in numbered]
+    listed = [f"{'-'.join(map(str, sorted({run[0], run[-1]})))} {kind}" for kind, run in joined[:LISTED]]
+    left = sum(len(run) for _, run in joined[LISTED:])
+    return ", ".join(listed) + (f" and {left} more" if left else "")

@@ -1,0 +1,145 @@
+"""Where the planes of a job lie: what the file says and what the user says, put together."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from zinterp.errors import BadOptionError, BadVolumeError
+from zinterp.options import UpsampleOptions
+from zinterp.plan import ZGrid, checked_places, evenly
+from zinterp.positions import Positions, in_micrometres, read_positions
+from zinterp.volume import VolumeInfo, VoxelSize, exact, parse_length
+
+logger = logging.getLogger(__name__)
+
+SQUARE = 0.01  # by which the edges of pixels that count as square may differ
+SIMPLE = 1000  # largest denominator of a ratio that a rounded one is taken for
+ROUNDING = Fraction(1, 10**6)  # how exactly files give lengths
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Input and output planes in z.
+
+    Parameters
+    ----------
+    source : VolumeInfo
+        Of the input, with the voxel size that holds for the job.
+    grid : ZGrid
+    voxel_size : VoxelSize
+        Of the output.
+    """
+
+    source: VolumeInfo
+    grid: ZGrid
+    voxel_size: VoxelSize
+
+    def z(self, place: Fraction) -> float | None:
+        """Where a place of the grid lies in micrometres, the first input plane at its origin or 0; None if unknown."""
+        size = self.source.voxel_size.z
+        if size is None:
+            return None
+        return (self.source.origin[0] if self.source.origin else 0.0) + float(place * exact(size))
+
+
+def place_planes(info: VolumeInfo, options: UpsampleOptions) -> Geometry:
+    """Decide where the output planes lie.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        Of the input, as its file says.
+    options : UpsampleOptions
+
+    Raises
+    ------
+    BadVolumeError, BadOptionError, InputError
+        If the file does not say what the options need, or the positions do not fit the stack.
+    """
+    if info.shape[0] < 2:
+        hint = ""
+        if info.format in ("tiff", "ome-tiff"):
+            hint = "; name the folder of such files, or their pattern in quotes, to have them as one stack"
+        raise BadVolumeError(
+            f"the stack has {info.shape[0]} plane, expected at least 2: there is nothing in between{hint}"
+        )
+    info = with_voxel_size(info, options.voxel_size)
+    if options.positions is not None:
+        info = with_positions(info, options)
+    places = info.places or evenly(info.shape[0])
+    if options.depths is not None:
+        grid = ZGrid.by_depths(places, options.depths)
+        return Geometry(info, grid, info.voxel_size.with_z_step(grid.step))
+    if options.factor is not None:
+        grid = ZGrid.by_step(places, Fraction(1, options.factor))
+        return Geometry(info, grid, info.voxel_size.with_z_step(grid.step))
+    length = wanted_step(info.voxel_size, options)
+    if info.voxel_size.z is None:
+        raise BadVolumeError(
+            "the plane distance is not known, expected one to make steps of a length: give --voxel-size 20nm"
+        )
+    try:
+        grid = ZGrid.by_step(places, simple(length / exact(info.voxel_size.z)))
+    except BadOptionError as error:
+        raise BadOptionError(
+            f"with planes {info.voxel_size.z * 1e3:g} nm apart and a step of {float(length) * 1e3:g} nm: {error}"
+        ) from error
+    return Geometry(info, grid, replace(info.voxel_size, z=float(length)))
+
+
+def with_voxel_size(info: VolumeInfo, given: VoxelSize | None) -> VolumeInfo:
+    """The volume with the voxel size that the user gave, where one was given."""
+    if given is None:
+        return info
+    partly = None in (given.z, given.y, given.x) and info.voxel_size_source
+    source = f"--voxel-size, and {info.voxel_size_source}" if partly else "--voxel-size"
+    return replace(info, voxel_size=given.otherwise(info.voxel_size), voxel_size_source=source)
+
+
+def with_positions(info: VolumeInfo, options: UpsampleOptions) -> VolumeInfo:
+    """The volume with planes at measured positions; the plane distance becomes their mean distance."""
+    given = options.positions
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        positions = read_positions(given or "")
+    else:
+        positions = Positions(tuple(Fraction(str(value)) for value in given), "um")
+    if len(positions.values) != info.shape[0]:
+        raise BadOptionError(
+            f"got {len(positions.values)} positions, expected {info.shape[0]}, one for each plane of the stack"
+        )
+    checked_places(positions.values)
+    first, last = positions.values[0], positions.values[-1]
+    mean = (last - first) / (info.shape[0] - 1)
+    micrometres = in_micrometres(positions, info.voxel_size.z)
+    size, source = info.voxel_size, info.voxel_size_source
+    if micrometres is not None:
+        distance = float((micrometres[-1] - micrometres[0]) / (info.shape[0] - 1))
+        if size.z and not 0.99 < distance / size.z < 1.01:
+            logger.warning(
+                "planes are %g nm apart by their positions, and %g nm by the file: the positions hold",
+                distance * 1e3,
+                size.z * 1e3,
+            )
+        size, source = replace(size, z=distance), ", ".join(filter(None, (source, "z from positions")))
+    places = tuple((value - first) / mean for value in positions.values)
+    return replace(info, voxel_size=size, voxel_size_source=source, places=places)
+
+
+def wanted_step(size: VoxelSize, options: UpsampleOptions) -> Fraction:
+    """The distance of output planes in micrometres, from --z-step or --isotropic."""
+    if options.z_step is not None:
+        return parse_length(options.z_step) if isinstance(options.z_step, str) else exact(options.z_step)
+    if size.y is None or size.x is None:
+        raise BadVolumeError("the pixel size is not known, expected one for cubic voxels: give --voxel-size ZxYxXUNIT")
+    if abs(size.y - size.x) > SQUARE * max(size.y, size.x):
+        raise BadVolumeError(
+            f"pixels are {size} (z, y, x), expected square ones for cubic voxels: give --z-step instead"
+        )
+    return exact(size.x)
+
+
+def simple(ratio: Fraction) -> Fraction:
+    """The simple ratio that one is meant to be, where rounding explains the difference; else the ratio itself."""
+    near = ratio.limit_denominator(SIMPLE)
+    return near if abs(near - ratio) <= ROUNDING * ratio else ratio

@@ -1,0 +1,144 @@
+"""What is decided and checked about an output before it is created, and its creation."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from zinterp.errors import BadOptionError, OutputError, OutputExistsError
+from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
+from zinterp.io.paths import SIDECAR, format_of, is_zarr
+from zinterp.volume import VolumeInfo, VolumeWriter, readable
+
+SINGLE = ("mrc", *SLICES)
+"""Formats that hold one channel and time."""
+
+DTYPES = {
+    "ome-tiff": ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64"),
+    "mrc": ("int8", "uint8", "int16", "uint16", "float16", "float32"),
+    "png-slices": ("uint8", "uint16"),
+}
+"""What each format holds, where it does not hold all; ImageJ's limits lead to OME-TIFF."""
+
+DEFAULTS = {"zarr": "ome-zarr", "hdf5": "ome-zarr"}
+"""What outputs are where an input's own format has no geometry or is only read."""
+
+
+def output_format(source: VolumeInfo, info: VolumeInfo, path: Path | None, wanted: str | None) -> tuple[str, str]:
+    """Which format an output takes, and why where it is not the obvious one.
+
+    Parameters
+    ----------
+    source, info : VolumeInfo
+        Of the input and of the output.
+    path : Path or None
+        The output's path, None where it is still to be named after the input.
+    wanted : str or None
+        A key of FORMATS asked for by name.
+
+    Returns
+    -------
+    tuple of str
+        The format's name, and a sentence for the log or "".
+    """
+    by_suffix = format_of(path) if path else None
+    if path and not by_suffix and (wanted or source.format) not in SLICES:
+        raise BadOptionError(
+            f"the output {path} has no known suffix, expected one of {', '.join(SUFFIXES)}: rename it, or give "
+            "--format tiff-slices for a folder of slices"
+        )
+    name = wanted or by_suffix or DEFAULTS.get(source.format, source.format)
+    if name == "tiff" and source.format == "ome-tiff" and not wanted:
+        name = "ome-tiff"  # OME in, OME out, also where -o says just .tif
+    if by_suffix and name != by_suffix and {name, by_suffix} != {"tiff", "ome-tiff"}:
+        raise BadOptionError(
+            f"the output {path} is named like {by_suffix} and to be {name}, expected one of them: rename it"
+        )
+    if name not in OUTPUT_FORMATS:
+        raise BadOptionError(
+            f"{name} can only be read, expected an output as one of {', '.join(OUTPUT_FORMATS)}: rename it or give "
+            "--format"
+        )
+    why = ""
+    if name == "tiff":
+        from zinterp.io.tiff import imagej_limits
+
+        if limits := imagej_limits(info):
+            name, why = "ome-tiff", f"{' and '.join(limits)}: writing OME-TIFF instead of an ImageJ stack"
+    if name in SINGLE and info.stacks > 1:
+        raise BadOptionError(
+            f"{name} holds one stack, and there are {info.channels} channels and {info.times} times: choose with "
+            "--channel and --time, or give --format ome-zarr"
+        )
+    if name in DTYPES and info.dtype.name not in DTYPES[name]:
+        raise BadOptionError(
+            f"{name} holds {', '.join(DTYPES[name])}, and the planes are {info.dtype.name}: give --format ome-zarr"
+        )
+    if name == "mrc" and source.format != "mrc" and info.dtype == np.uint8:
+        why = "MRC has no unsigned 8 bit, so that grey values are written as 16 bit"
+    return name, why
+
+
+def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: Mapping[str, object]) -> VolumeWriter:
+    """Create a volume under a temporary name beside ``path``.
+
+    Parameters
+    ----------
+    path : Path
+    info : VolumeInfo
+        Shape, dtype, voxel size and unit of the output.
+    options : OutputOptions
+        ``format`` must be given.
+    record : mapping
+        How the volume was made, kept in its metadata.
+
+    Returns
+    -------
+    VolumeWriter
+
+    Raises
+    ------
+    OutputExistsError
+        If the path is taken and ``overwrite`` is False.
+    OutputError
+        If the folder is missing, may not be written, or has too little room.
+    """
+    create = FORMATS[options.format].create if options.format in FORMATS else None
+    if options.format is None or create is None:
+        raise BadOptionError(f"got the format {options.format}, expected one of {', '.join(OUTPUT_FORMATS)}")
+    check_target(path, replace(info, format=options.format), overwrite=options.overwrite, resume=options.resume)
+    return create(path, replace(info, format=options.format), options, record)
+
+
+def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool) -> None:
+    """Everything about an output that can be known before the work begins."""
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
+    if path.exists() and not is_replaceable(path, info.format):
+        raise OutputError(f"{path} is there and is not of the kind that would replace it: choose another -o")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"the folder {folder} does not exist, expected one to write {path.name} into: create it first"
+        )
+    probe = folder / f".{path.name}.probe"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"the folder {folder} may not be written ({error.strerror}): choose another -o") from error
+    free = shutil.disk_usage(folder).free
+    if info.bytes > free and not resume:
+        raise OutputError(
+            f"the output {path.name} needs {readable(info.bytes)} and {folder} has {readable(free)} free: "
+            "free some space or choose another -o"
+        )
+
+
+def is_replaceable(path: Path, format: str) -> bool:
+    """Whether what is there may give way to an output: a file to a file, a Zarr store to one, our slices to slices."""
+    if format in SLICES:
+        return (path / SIDECAR).is_file()
+    return is_zarr(path) if FORMATS[format].folder else path.is_file()

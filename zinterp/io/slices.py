@@ -1,0 +1,459 @@
+"""Folders of slices: one TIFF or PNG file a plane, as microscopes write them."""
+
+import json
+import logging
+import math
+import os
+import shutil
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from PIL import Image, PngImagePlugin
+
+from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io import slice_names
+from zinterp.io.paths import SIDECAR, is_pattern
+from zinterp.io.selection import InputOptions, select
+from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS, reading, rows_to_read, warn_of_colour
+from zinterp.io.tiff_metadata import PRINT_DPI, find_voxel_size
+from zinterp.io.vendors import image_rows
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
+
+logger = logging.getLogger(__name__)
+
+KINDS = {".tif": "TIFF", ".tiff": "TIFF", ".png": "PNG"}
+UIC2_TAG = 33629  # of MetaMorph stacks
+PNG_DTYPES = {"L": "uint8", "I;16": "uint16", "I": "uint16"}  # I is what older Pillow reads 16 bit as
+PNG_END = b"IEND\xaeB`\x82"
+PNG_TAIL = 4096  # bytes: some programs append a few of their own behind the end
+PNG_LONGEST = 2**31 - 1  # pixels per metre
+PNG_STRATEGY = zlib.Z_RLE  # as small as the default on grainy planes, in half the time
+SIZE, ORIGIN = "voxel_size_micrometres", "origin_micrometres"
+DIGITS = 5  # of the numbers in the names that are written
+
+
+@dataclass(frozen=True)
+class Header:
+    """What all slices must have in common; ``rows`` are those above a data bar."""
+
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    rows: int
+    white_is_0: bool = False
+
+    def __str__(self) -> str:
+        bar = f" with a data bar of {self.height - self.rows} rows" if self.rows < self.height else ""
+        return f"{self.height} x {self.width} {self.dtype.name}{bar}{' storing white as 0' if self.white_is_0 else ''}"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where voxels lie, as far as it is known. See ``VolumeInfo``."""
+
+    size: VoxelSize = field(default_factory=VoxelSize)
+    source: str = ""
+    unit: str = ""
+    origin: tuple[float, float, float] | None = None
+    places: tuple[Fraction, ...] | None = None
+
+
+class SlicesReader(Closing):
+    """Planes of a folder, or of the files in it that match a pattern; only the one being read is open.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or a pattern of file names, as in ``run/*.tif``.
+    options : InputOptions
+
+    Raises
+    ------
+    InputError
+        If there are no slices, or one cannot be read.
+    BadVolumeError
+        If they are not single grey planes that are all alike, or lack numbers where ``fill_gaps`` needs them.
+    """
+
+    def __init__(self, path: Path, options: InputOptions) -> None:
+        select(path, options)
+        self._files, kind = find_slices(path)
+        self._png = kind == "PNG"
+        headers = {f: png_header(f) if self._png else tiff_header(f, options) for f in self._files}
+        header = common(headers)
+        first, count = self._files[0], len(self._files)
+        if self._png:
+            found = png_geometry(first)
+        else:
+            with open_tiff(first) as tif:
+                rows_to_read(tif, header.height, path, options)
+                if header.white_is_0:
+                    warn_of_colour(tif.pages.first, path)
+                metadata = find_voxel_size(tif)
+            found = Geometry(metadata.size, metadata.source, metadata.unit, metadata.origin)
+        found = place(path, [f.name for f in self._files], found, options) if count > 1 else found
+        self._header = header
+        self.info = VolumeInfo(
+            shape=(count, header.rows, header.width),
+            dtype=header.dtype,
+            voxel_size=found.size,
+            voxel_size_source=found.source,
+            unit=found.unit,
+            format="png-slices" if self._png else "tiff-slices",
+            origin=found.origin,
+            places=found.places,
+        )
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z -> (len(z), Y, X)."""
+        planes = np.empty((len(z), *self.info.shape[1:]), self.info.dtype)
+        for i, k in enumerate(z):
+            plane = read_png(self._files[k]) if self._png else read_tiff(self._files[k])
+            if plane.shape != (self._header.height, self._header.width):
+                raise InputError(f"{self._files[k]} is no longer {self._header}: it was changed while being read")
+            planes[i] = plane[: self._header.rows]
+        return planes
+
+
+def find_slices(path: Path) -> tuple[list[Path], str]:
+    """The slices of a folder or pattern in their natural order, and whether they are TIFF or PNG."""
+    try:
+        entries = path.parent.glob(path.name) if is_pattern(path) else path.iterdir()
+        names = [f.name for f in entries if f.suffix.lower() in KINDS and f.name[0] != "." and f.is_file()]
+    except OSError as error:
+        raise InputError(f"the folder {path} cannot be read ({error.strerror}): check the path") from error
+    folder = path.parent if is_pattern(path) else path
+    kinds = Counter(KINDS[Path(name).suffix.lower()] for name in names)
+    if not kinds and is_pattern(path):
+        raise InputError(f"{path} matches no TIFF or PNG slices, expected one file a plane: check the pattern")
+    if not kinds:
+        raise InputError(f"{path} is not a Zarr group and holds no TIFF or PNG slices, expected either: check the path")
+    if len(kinds) > 1:
+        raise BadVolumeError(
+            f"{path} holds {kinds['TIFF']} TIFF and {kinds['PNG']} PNG slices, expected one kind: give a pattern, "
+            f"as in {folder / '*.tif'}"
+        )
+    return [folder / name for name in slice_names.natural_order(names)], next(iter(kinds))
+
+
+def common(headers: Mapping[Path, Header]) -> Header:
+    """The header that all slices share, or an error that names the first one that is not like most."""
+    header, count = Counter(headers.values()).most_common(1)[0]
+    for path, other in headers.items():
+        if other != header:
+            raise BadVolumeError(
+                f"{path} is {other}, expected {header} like {count} of the {len(headers)} slices: move it elsewhere, "
+                "or give a pattern of file names that leaves it out"
+            )
+    return header
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """An open TIFF file; what is wrong with it becomes one InputError."""
+    with reading(path), path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise InputError(f"{path} is empty, expected a TIFF slice: copy it again, or move it elsewhere")
+        with tifffile.TiffFile(file, name=path.name) as tif:
+            yield tif
+
+
+def tiff_header(path: Path, options: InputOptions) -> Header:
+    """Check one file, of which only the header is read."""
+    with open_tiff(path) as tif:
+        page: Any = tif.pages.first
+        if (count := count_planes(tif)) > 1:
+            raise BadVolumeError(
+                f"{path} holds {count} planes, expected one in each file of a folder: for a stack in one file, "
+                "name the file itself"
+            )
+        if page.axes != "YX" or not is_grey(page):
+            raise BadVolumeError(
+                f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {page.photometric.name}), expected a "
+                "grey plane: convert the slices to 8 or 16 bit grey first"
+            )
+        if page.dtype is None:
+            raise BadVolumeError(
+                f"{path} has pixels of {page.bitspersample} bit, expected 8, 16 or 32: convert it first"
+            )
+        end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+        if end > tif.filehandle.size:
+            raise InputError(f"{path} has {tif.filehandle.size} bytes, expected {end}: it was cut short; copy it again")
+        height, width = page.shape
+        rows = None if options.keep_databar else image_rows(tif)
+        white_is_0 = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+        return Header(height, width, page.dtype.newbyteorder("="), rows or height, white_is_0)
+
+
+def count_planes(tif: tifffile.TiffFile) -> int:
+    """Planes in a file, also where one page stands for many; not those that OME-XML says are in other files."""
+    if len(tif.pages) > 1:
+        return sum(not page.is_reduced for page in tif.pages)  # type: ignore[union-attr]  # previews do not count
+    page: Any = tif.pages.first
+    described = tif.imagej_metadata if page.is_imagej else None
+    if described:
+        return int(described.get("images", 1))
+    if page.is_shaped and (shaped := tif.shaped_metadata):
+        count = int(math.prod(shaped[0]["shape"]) // math.prod(page.shape))
+        end = page.dataoffsets[0] + count * page.nbytes
+        return count if end <= tif.filehandle.size else 1  # others keep the text and crop the image
+    metamorph = page.tags.get(UIC2_TAG)  # its count is that of the planes
+    return int(metamorph.count) if metamorph else 1
+
+
+def is_grey(page: Any) -> bool:
+    """Whether values are grey levels; microscopes also write them with a colour map from black to white."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
+        return bool(page.photometric != tifffile.PHOTOMETRIC.RGB)
+    if page.colormap is None:
+        return False
+    levels = page.colormap.shape[-1]
+    return bool(np.all(page.colormap // (2**16 // levels) == np.arange(levels)))
+
+
+def read_tiff(path: Path) -> Planes:
+    """The one plane of a file."""
+    with open_tiff(path) as tif:
+        return np.asarray(tif.pages.first.asarray())
+
+
+@contextmanager
+def open_png(path: Path) -> Iterator[PngImagePlugin.PngImageFile]:
+    """An open PNG file of any size; what is wrong with it becomes one InputError."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(-min(size, PNG_TAIL), os.SEEK_END)
+            if not size:
+                raise InputError(f"{path} is empty, expected a PNG slice: copy it again, or move it elsewhere")
+            whole = PNG_END in file.read()
+            file.seek(0)
+            with PngImagePlugin.PngImageFile(file) as image:
+                if not whole:
+                    raise InputError(f"{path} has {size} bytes and no end: it was cut short; copy it again")
+                yield image
+    except (BadVolumeError, InputError):
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist, expected a PNG slice: check the path") from error
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as PNG ({reason}): it is damaged or something else") from error
+
+
+def png_header(path: Path) -> Header:
+    """Check one file, of which only the header is read."""
+    with open_png(path) as image:
+        if getattr(image, "n_frames", 1) > 1:
+            raise BadVolumeError(f"{path} is an animation, expected one plane a file: split it first")
+        if image.mode not in PNG_DTYPES:
+            raise BadVolumeError(
+                f"{path} has pixels of the kind {image.mode}, expected 8 or 16 bit grey without palette or alpha: "
+                "convert the slices first"
+            )
+        return Header(image.height, image.width, np.dtype(PNG_DTYPES[image.mode]), image.height)
+
+
+def png_geometry(path: Path) -> Geometry:
+    """The pixel size of a PNG file, unless it is that of screens and printers."""
+    with open_png(path) as image:
+        dpi = image.info.get("dpi", (0, 0))
+    if min(dpi) <= PRINT_DPI:
+        return Geometry()
+    return Geometry(VoxelSize(None, MICROMETRES["inch"] / dpi[1], MICROMETRES["inch"] / dpi[0]), "PNG resolution", "um")
+
+
+def read_png(path: Path) -> Planes:
+    """The one plane of a file."""
+    with open_png(path) as image:
+        return np.asarray(image).astype(PNG_DTYPES[image.mode], copy=False)
+
+
+def place(path: Path, names: Sequence[str], found: Geometry, options: InputOptions) -> Geometry:
+    """Add what the names say, and what a folder that was written by us says about itself."""
+    folder = path.parent if is_pattern(path) else path
+    own = read_sidecar(folder / SIDECAR) if (folder / SIDECAR).exists() else None
+    if not own and (positions := slice_names.positions_that_rise(names, path)):
+        distance, places = slice_names.spacing(positions, slice_names.last_digit(names))
+        source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
+        return replace(found, size=replace(found.size, z=float(distance)), source=source, places=places)
+    numbers = slice_names.numbers(names)
+    if own:
+        found = part_of(own, numbers) if numbers else own
+    return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps))
+
+
+def part_of(whole: Geometry, numbers: Sequence[int]) -> Geometry:
+    """The geometry of some planes of a volume that we wrote, and numbered from 0."""
+    if slice_names.irregularity(numbers):
+        return whole
+    z, origin = whole.size.z, whole.origin
+    if origin and z:
+        origin = (origin[0] + numbers[0] * z, *origin[1:])
+    return replace(whole, size=whole.size.with_z_step(Fraction(slice_names.step(numbers))), origin=origin)
+
+
+def read_sidecar(path: Path) -> Geometry:
+    """What ``SlicesWriter`` wrote about a folder."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        z, y, x = (None if v is None else float(v) for v in content[SIZE])
+        size = VoxelSize(z, y, x)
+        origin = content[ORIGIN] and tuple(map(float, content[ORIGIN]))
+        known = [v for v in (z, y, x) if v is not None]
+        if any(not 0 < v < math.inf for v in known) or (origin and len(origin) != 3):
+            raise ValueError(f"lengths {content[SIZE]} and {content[ORIGIN]}")
+        return Geometry(size, SIDECAR if known else "", str(content["unit"]), origin)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}), expected what zinterp wrote about these slices: remove it to go by the "
+            "slices alone"
+        ) from error
+
+
+class SlicesWriter:
+    """A folder of uncompressed TIFF or of PNG slices, and a file that says what they are. See ``VolumeWriter``.
+
+    Parameters
+    ----------
+    path : Path
+        The final name; until ``finish`` the folder is called ``<name>.partial``.
+    info : VolumeInfo
+        Of the output. TIFF lengths are in ``info.unit`` where ImageJ knows it.
+    png : bool
+        PNG, which holds uint8 and uint16, rather than TIFF.
+    record : mapping
+        How the volume was made, kept beside the slices.
+    resume : bool
+        Go on in the partial folder that is there.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written, or is not one to go on in.
+    """
+
+    def __init__(
+        self, path: Path, info: VolumeInfo, *, png: bool, record: Mapping[str, object], resume: bool = False
+    ) -> None:
+        self.path = path
+        self.partial = partial_path(path)
+        self._info = info
+        self._save: Callable[[Planes, Path], None] = self._save_png if png else self._save_tiff
+        digits = max(DIGITS, len(str(info.shape[0] - 1)))
+        suffix = "png" if png else "tif"
+        self._names = [f"{path.name}_{z:0{digits}d}.{suffix}" for z in range(info.shape[0])]
+        if resume:
+            self._check_partial()
+            return
+        size = info.voxel_size
+        about = {
+            SIZE: [size.z, size.y, size.x],
+            "unit": info.unit,
+            "shape": info.shape,
+            "dtype": info.dtype.name,
+            ORIGIN: info.origin,
+            "record": dict(record),
+        }
+        with self._writing():
+            if self.partial.exists():
+                shutil.rmtree(self.partial)
+            self.partial.mkdir()
+            self._put(SIDECAR, lambda path: path.write_text(json.dumps(about, indent=1), encoding="utf-8"))
+
+    def _check_partial(self) -> None:
+        """Whether the partial folder is of this volume."""
+        try:
+            about = json.loads((self.partial / SIDECAR).read_text(encoding="utf-8"))
+            found = (tuple(about["shape"]), about["dtype"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"cannot go on in {self.partial}: it lacks a {SIDECAR}; start again without --resume"
+            ) from error
+        if found != (self._info.shape, self._info.dtype.name):
+            raise OutputError(
+                f"cannot go on in {self.partial}: it is for {found[1]} of shape {found[0]}, and the output is "
+                f"{self._info.dtype.name} of shape {self._info.shape}; start again without --resume"
+            )
+
+    def write(self, z: int, planes: Planes, stack: int = 0) -> None:
+        """Write planes (n, Y, X) from z on."""
+        for name, plane in zip(self._names[z : z + len(planes)], planes, strict=True):
+            pixels = np.ascontiguousarray(plane, self._info.dtype)
+            with self._writing():
+                self._put(name, partial(self._save, pixels))
+
+    def _put(self, name: str, save: Callable[[Path], object]) -> None:
+        """Write a file that has its name only once it is whole and on disk."""
+        unfinished = partial_path(self.partial / name)
+        save(unfinished)
+        with unfinished.open("r+b") as file:
+            os.fsync(file.fileno())
+        os.replace(unfinished, self.partial / name)
+
+    def _save_tiff(self, plane: Planes, path: Path) -> None:
+        size, unit = self._info.voxel_size, self._info.unit
+        imagej = self._info.dtype.name in IMAGEJ_DTYPES and plane.shape[1] > 1
+        if unit not in IMAGEJ_UNITS:
+            unit = "nm" if 0 < (size.x or 0) < 1 else "um"
+        scale = MICROMETRES[unit if imagej else "cm"]
+        resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
+        metadata: dict[str, Any] = {"unit": IMAGEJ_UNITS[unit]} if resolution else {}
+        if resolution and size.z:
+            metadata["spacing"] = size.z / scale
+        tifffile.imwrite(
+            path,
+            plane,
+            imagej=imagej,
+            photometric="minisblack",
+            resolution=resolution,
+            resolutionunit="CENTIMETER" if resolution and not imagej else None,
+            metadata=metadata if imagej else None,
+        )
+
+    def _save_png(self, plane: Planes, path: Path) -> None:
+        size = self._info.voxel_size
+        options: dict[str, Any] = {}
+        if size.x and size.y and MICROMETRES["m"] / min(size.x, size.y) < PNG_LONGEST:
+            options["dpi"] = (MICROMETRES["inch"] / size.x, MICROMETRES["inch"] / size.y)
+        Image.fromarray(plane).save(path, format="PNG", compress_type=PNG_STRATEGY, **options)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
+
+    def finish(self) -> None:
+        """Give the complete folder its final name."""
+        from zinterp.io.ngff import replace_folder  # loads zarr
+
+        try:
+            held = {file.name for file in self.partial.iterdir()}
+            if lacking := [z for z, name in enumerate(self._names) if name not in held]:
+                raise OutputError(f"{self.partial} lacks {len(lacking)} planes ({slice_names.ranges(lacking)})")
+            for name in held - {SIDECAR, *self._names}:  # left by a run that was killed
+                (self.partial / name).unlink()
+            replace_folder(self.partial, self.path)
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
+
+    def close(self) -> None:
+        """Leave the partial folder there."""
+
+    def discard(self) -> None:
+        """Remove the partial folder."""
+        shutil.rmtree(self.partial, ignore_errors=True)

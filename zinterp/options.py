@@ -1,0 +1,171 @@
+"""What a user may choose for a job."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import inf
+from pathlib import Path
+
+from zinterp.duplicates import checked_threshold
+from zinterp.errors import BadOptionError
+from zinterp.io import NGFF_VERSIONS, OUTPUT_FORMATS, InputOptions
+from zinterp.plan import checked_factor
+from zinterp.volume import VoxelSize, parse_length
+
+GEOMETRIES = ("factor", "depths", "z_step", "isotropic")
+"""The options of which one says where output planes lie."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpsampleOptions:
+    """Everything a user may choose; the command's flags have the same names.
+
+    Parameters
+    ----------
+    factor : int or None
+        Planes are made ``factor`` times denser, so that ``factor - 1`` lie in each gap.
+    depths : sequence of numbers or None
+        Instead of a factor: where planes are put in each gap, between 0 and 1.
+    z_step : str, float or None
+        Instead of a factor: distance of the output planes, as text with its unit (``5nm``) or in micrometres.
+    isotropic : bool
+        Instead of a factor: output planes as far apart as pixels.
+    positions : str, Path, sequence of float or None
+        Where each input plane was measured to lie: a file, see ``read_positions``, or micrometres.
+    skip : str, sequence of int or None
+        Input planes, counted from 0, to leave out, so that the gap around them is wider: numbers, or text like
+        ``17,20-22``; ``auto`` in it leaves out what ``find_defects`` finds.
+    model : str or None
+        ``linear``, ``cubic``, ``optical-flow``, a shipped network's name, or a weights file; None is the default
+        network.
+    device : str
+        ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+    precision : str
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``, of the network's convolutions.
+    tile, overlap : int or None
+        Edge of the tiles and what neighbours share, in pixels; None chooses by memory and by network.
+    max_memory : int or None
+        Bytes that the job may use; None is half of the machine's memory.
+    intensity_range : pair of float or None
+        Grey values that the network sees as 0 and 1; None takes the 0.1 and 99.9 percentiles of sampled planes.
+    voxel_size : VoxelSize or None
+        Of the input, where the file's is wrong or missing.
+    channel, time : int or None
+        The only one to take from a file with several; None takes all, each on its own.
+    keep_databar : bool
+        Leave the data bar that a microscope burnt in below the image.
+    fill_gaps : bool
+        Synthesise the planes whose numbers lack in a folder of slices.
+    align : bool
+        Take drift from plane to plane out before interpolating, and put it back in equal steps.
+    fill_nonfinite : bool
+        Let the network see the nearest finite pixel in place of NaN and infinite ones. Acquired planes keep them.
+    drop_duplicates : float or bool
+        Synthesise planes that repeat the one before them instead of keeping them: those of which less than this part of
+        the pixels, 0 to 1, differ as planes do there. True is 0.01; 0 and False keep all. See ``find_duplicates``.
+    format : str or None
+        One of ``zinterp.io.OUTPUT_FORMATS``; None goes by the output's suffix or the input's format.
+    ngff : str
+        Version of OME-Zarr, ``0.5`` or ``0.4``.
+    slab_depth : int or None
+        Output planes that are made at a time; None chooses by memory. Does not change the result.
+    planes_table : str, Path or None
+        A CSV file to write: for each output plane its z, whether it was acquired, and what it was made from.
+    overwrite : bool
+        Replace the output if there is one.
+    resume : bool
+        Go on where an interrupted job stopped.
+    """
+
+    factor: int | None = None
+    depths: Sequence[float | str | Fraction] | None = None
+    z_step: str | float | None = None
+    isotropic: bool = False
+    positions: str | Path | Sequence[float] | None = None
+    skip: str | Sequence[int] | None = None
+    model: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    tile: int | None = None
+    overlap: int | None = None
+    max_memory: int | None = None
+    intensity_range: tuple[float, float] | None = None
+    voxel_size: VoxelSize | None = None
+    channel: int | None = None
+    time: int | None = None
+    keep_databar: bool = False
+    fill_gaps: bool = False
+    align: bool = False
+    fill_nonfinite: bool = False
+    drop_duplicates: float | bool = False
+    format: str | None = None
+    ngff: str = "0.5"
+    slab_depth: int | None = None
+    planes_table: str | Path | None = None
+    overwrite: bool = False
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        wanted = [name for name in GEOMETRIES if getattr(self, name) not in (None, False)]
+        if len(wanted) != 1:
+            given = " and ".join(wanted) or f"none of {', '.join(GEOMETRIES)}"
+            raise BadOptionError(f"got {given}, expected one of them: give --factor 4")
+        if self.factor is not None:
+            checked_factor(self.factor)
+        if isinstance(self.z_step, str):
+            parse_length(self.z_step)
+        elif self.z_step is not None and not 0 < self.z_step < inf:
+            raise BadOptionError(f"the step is {self.z_step} µm, expected a positive length: give 0.005")
+        if self.depths is not None and self.positions is not None:
+            raise BadOptionError(
+                "got positions and depths, expected evenly spaced output planes: give --factor, --z-step or --isotropic"
+            )
+        parse_skip(self.skip)
+        if self.format is not None and self.format not in OUTPUT_FORMATS:
+            raise BadOptionError(f"the format is {self.format!r}, expected one of {', '.join(OUTPUT_FORMATS)}")
+        if self.ngff not in NGFF_VERSIONS:
+            raise BadOptionError(f"the OME-Zarr version is {self.ngff!r}, expected one of {', '.join(NGFF_VERSIONS)}")
+        if self.max_memory is not None and self.max_memory < 1:
+            raise BadOptionError(f"the memory limit is {self.max_memory} bytes, expected more than none: write 8GB")
+        checked_threshold(self.drop_duplicates)
+        if self.overwrite and self.resume:
+            raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
+
+    @property
+    def density(self) -> str:
+        """How outputs are called after it: ``x4``, ``z5nm``, ``isotropic``, ``d3``."""
+        if self.factor is not None:
+            return f"x{self.factor}"
+        if self.z_step is not None:
+            step = self.z_step if isinstance(self.z_step, str) else f"{self.z_step:g}um"
+            return "z" + re.sub(r"\s+", "", step)
+        return "isotropic" if self.isotropic else f"d{len(self.depths or ())}"
+
+    @property
+    def input(self) -> InputOptions:
+        """How the input is read."""
+        return InputOptions(self.channel, self.time, self.keep_databar, self.fill_gaps)
+
+
+def parse_skip(skip: str | Sequence[int] | None) -> tuple[tuple[int, ...], bool]:
+    """Planes to leave out, as numbers or as text like ``17,20-22`` -> their numbers, and whether ``auto`` is among it.
+
+    Raises
+    ------
+    BadOptionError
+        If the text is something else.
+    """
+    if not isinstance(skip, str):
+        return tuple(skip or ()), False
+    planes: list[int] = []
+    parts = [part.strip() for part in skip.split(",")]
+    for part in parts:
+        match = re.fullmatch(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?", part)
+        backwards = match is not None and match[2] is not None and int(match[2]) < int(match[1])
+        if backwards or (match is None and part != "auto"):
+            raise BadOptionError(f"the planes to leave out are {skip!r}, expected numbers or auto: write 17,20-22")
+        if match:
+            last = int(match[2] or match[1])
+            planes += range(int(match[1]), min(last, int(match[1]) + 10**6) + 1)
+    return tuple(planes), "auto" in parts

@@ -1,0 +1,154 @@
+"""Measured positions of planes, from a text file or a column of a table."""
+
+import csv
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from zinterp.errors import BadOptionError, InputError
+from zinterp.volume import MICROMETRES, exact
+
+Z_NAMES = re.compile(r"(z|pos|position|positions|depth)([^a-z]|$)", re.IGNORECASE)
+NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
+LARGEST_FILE = 2**26  # bytes: beyond it is no list of positions
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where planes were measured to lie.
+
+    Parameters
+    ----------
+    values : tuple of Fraction
+        One a plane, exactly as written.
+    unit : str
+        A key of MICROMETRES, "" where the file does not say.
+    """
+
+    values: tuple[Fraction, ...]
+    unit: str = ""
+
+
+def read_positions(name: str | Path) -> Positions:
+    """Read positions from ``FILE`` or ``FILE:COLUMN``.
+
+    Parameters
+    ----------
+    name : str or Path
+        A text file with one number a line, or a table with commas, semicolons or tabs and a header, of which the
+        column that is named, or the one called z or position, or the only one, is taken. A unit may follow each
+        number, or stand in the header, as in ``z_nm`` or ``z [nm]``.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    BadOptionError
+        If it holds no such numbers.
+    """
+    path, column = split_column(str(name))
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BadOptionError(
+                f"{path} has {path.stat().st_size} bytes, expected one number a line: name another file"
+            )
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadOptionError(f"{path} is no text, expected positions, one number a line: name another file") from error
+    except OSError as error:
+        raise InputError(f"cannot read the positions {path} ({error.strerror}): check the path") from error
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter_of(lines)) if any(row)]
+    rows = [row for row in rows if not row[0].startswith("#") or not is_number(row[0].lstrip("# "))]
+    header = [cell.lstrip("# ") for cell in rows.pop(0)] if rows and not any(map(is_number, rows[0])) else []
+    rows = [row for row in rows if not row[0].startswith("#")]
+    index = choose_column(path, header, column, len(rows[0]) if rows else 0)
+    unit = unit_of(header[index]) if header else ""
+    values: list[Fraction] = []
+    for row in rows:
+        match = re.fullmatch(rf"({NUMBER})\s*(\D*)", row[index].replace(",", ".")) if index < len(row) else None
+        if match is None or (match[2] and match[2] not in MICROMETRES) or (unit and match[2] not in ("", unit)):
+            raise BadOptionError(
+                f"{path} has {','.join(row)!r} for plane {len(values)}, expected a number: one position a line"
+            )
+        unit = match[2] or unit
+        values.append(Fraction(match[1]))
+    if not values:
+        raise BadOptionError(f"{path} holds no numbers, expected the position of each plane, one a line")
+    return Positions(tuple(values), unit)
+
+
+def split_column(name: str) -> tuple[Path, str]:
+    """File and column of ``FILE:COLUMN``; the column is "" where none is named."""
+    file, colon, column = name.rpartition(":")
+    if colon and not Path(name).exists() and Path(file).exists():
+        return Path(file), column
+    return Path(name), ""
+
+
+def delimiter_of(lines: list[str]) -> str:
+    """What separates the columns; a comma is a decimal one where something else does."""
+    return next((c for c in (";", "\t") if any(c in line for line in lines)), ",")
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number, with a unit or without."""
+    return re.fullmatch(rf"({NUMBER}|\d+,\d+)\s*\D{{0,3}}", cell) is not None
+
+
+def unit_of(title: str) -> str:
+    """The unit at the end of a column's title; "" if there is none."""
+    match = re.search(r"[\s_(\[]([a-zA-ZÅµμ]+)[)\]]?$", title)
+    return match[1] if match and match[1] in MICROMETRES else ""
+
+
+def choose_column(path: Path, header: list[str], column: str, columns: int) -> int:
+    """The number of the column to read."""
+    if column:
+        if column in header:
+            return header.index(column)
+        raise BadOptionError(
+            f"{path} has the columns {', '.join(header) or 'without names'}, expected one called {column}"
+        )
+    if columns <= 1:
+        return 0
+    called_z = [i for i, title in enumerate(header) if Z_NAMES.match(title)]
+    if len(called_z) == 1:
+        return called_z[0]
+    raise BadOptionError(
+        f"{path} has {columns} columns ({', '.join(header) or 'without names'}), expected one: name it as {path}:COLUMN"
+    )
+
+
+def in_micrometres(positions: Positions, plane_distance: float | None) -> tuple[Fraction, ...] | None:
+    """Positions in micrometres; without a unit, in that of nm, µm and mm that agrees with the plane distance.
+
+    Parameters
+    ----------
+    positions : Positions
+    plane_distance : float or None
+        Of the file, in micrometres.
+
+    Returns
+    -------
+    tuple of Fraction or None
+        None where neither positions nor file have a unit.
+
+    Raises
+    ------
+    BadOptionError
+        If no unit agrees.
+    """
+    unit = positions.unit
+    mean = (positions.values[-1] - positions.values[0]) / max(len(positions.values) - 1, 1)
+    if not unit:
+        if plane_distance is None:
+            return None
+        fitting = [u for u in ("nm", "um", "mm") if 0.5 <= mean * exact(MICROMETRES[u]) / exact(plane_distance) <= 2]
+        if not fitting:
+            raise BadOptionError(
+                f"the positions have a mean distance of {float(mean):g} without a unit, and the file's is "
+                f"{plane_distance:g} µm: write the unit into their first line, as in z_nm"
+            )
+        unit = fitting[0]
+    return tuple(value * exact(MICROMETRES[unit]) for value in positions.values)

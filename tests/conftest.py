@@ -4,12 +4,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+import mrcfile
 import numpy as np
 import pytest
 import tifffile
 import torch
 import zarr
 from numpy.typing import NDArray
+from PIL import Image
 
 Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -110,6 +113,41 @@ def write_zarr_array(path: Path, stack: Stack) -> None:
     array[:] = stack
 
 
+def write_mrc(path: Path, stack: Stack) -> None:
+    """MRC, 200 x 80 x 80 angstrom; unsigned 8 bit in mode 0 with IMOD's flag."""
+    with mrcfile.new(path, overwrite=True) as mrc:
+        mrc.set_data(stack.view("int8") if stack.dtype == np.uint8 else stack)
+        mrc.voxel_size = (80, 80, 200)
+    if stack.dtype == np.uint8:
+        raw = bytearray(path.read_bytes())
+        raw[152:160] = np.array([1146047817, 0], "<i4").tobytes()
+        path.write_bytes(bytes(raw))
+
+
+def write_hdf5(path: Path, stack: Stack) -> None:
+    """HDF5 with one dataset, 20 x 8 x 8 nm."""
+    with h5py.File(path, "w") as file:
+        dataset = file.create_dataset("volume/raw", data=stack, chunks=(2, 16, 16), compression="gzip")
+        dataset.attrs["element_size_um"] = (0.02, 0.008, 0.008)
+
+
+def write_tiff_slices(path: Path, stack: Stack) -> None:
+    """A folder of TIFF files, numbered from 8 without leading zeros, as a microscope writes them."""
+    path.mkdir()
+    for k, plane in enumerate(stack, start=8):
+        tifffile.imwrite(path / f"slice_{k}.tif", plane, photometric="minisblack", metadata=None)
+
+
+def write_png_slices(path: Path, stack: Stack) -> None:
+    """A folder of PNG files whose names say where they lie, 20 nm apart."""
+    if stack.dtype not in (np.uint8, np.uint16):
+        pytest.skip("PNG holds unsigned 8 and 16 bit only")
+    path.mkdir()
+    for k, plane in enumerate(stack):
+        dpi = 25400 / 0.008
+        Image.fromarray(plane).save(path / f"run_{k:03d}_z={k * 0.02:.4f}um.png", dpi=(dpi, dpi))
+
+
 Write = Callable[[Path, Stack], None]
 KINDS: dict[str, tuple[str, Write, bool]] = {
     "plain tiff": ("a.tif", write_plain_tiff, False),
@@ -121,6 +159,10 @@ KINDS: dict[str, tuple[str, Write, bool]] = {
     "ome-zarr 0.4": ("a.ome.zarr", write_zarr_04, True),
     "ome-zarr 0.5": ("a.zarr", write_zarr_05, True),
     "zarr array": ("a.zarr", write_zarr_array, False),
+    "mrc": ("a.mrc", write_mrc, True),
+    "hdf5": ("a.h5", write_hdf5, True),
+    "tiff slices": ("a", write_tiff_slices, False),
+    "png slices": ("a", write_png_slices, True),
 }
 """Every kind of input: file name, a writer that shares no code with ours, and whether it says the voxel size."""
 

@@ -21,8 +21,9 @@ from zinterp.errors import (
 from zinterp.interpolators import create_interpolator
 from zinterp.io import open_volume
 from zinterp.io.tiff import TiffReader, TiffWriter
-from zinterp.job import UpsampleOptions, choose_slab_depth, default_target, plan_job
+from zinterp.job import choose_slab_depth, default_target, plan_job
 from zinterp.journal import journal_path
+from zinterp.options import UpsampleOptions
 from zinterp.pipeline import (
     ArrayReader,
     Progress,
@@ -33,6 +34,7 @@ from zinterp.pipeline import (
     read_slab,
     upsample,
 )
+from zinterp.plan import ZGrid
 from zinterp.volume import VolumeInfo, VoxelSize, partial_path
 
 Kind = tuple[str, Write, bool]
@@ -49,7 +51,7 @@ def test_every_kind_of_input_becomes_denser_in_its_own_family(kind: Kind, tmp_pa
     stack = make_stack()
     write(tmp_path / name, stack)
     target = upsample(tmp_path / name, factor=4, model="cubic")
-    assert target.name == name.replace("a.", "a_x4.", 1)
+    assert target.name == {"a.h5": "a_x4.ome.zarr", "a": "a_x4"}.get(name, name.replace("a.", "a_x4.", 1))
     with open_volume(target) as reader:
         dense = reader.read(range(17))
         info = reader.info
@@ -190,9 +192,9 @@ def test_fill_nonfinite_takes_the_nearest_finite_value() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "got neither of factor and depths"),
-        ({"factor": 2, "depths": [0.5]}, "got both of factor and depths"),
-        ({"factor": 1}, "expected a whole number of at least 2"),
+        ({}, "got none of factor, depths, z_step, isotropic"),
+        ({"factor": 2, "depths": [0.5]}, "got factor and depths, expected one"),
+        ({"factor": 1}, "expected some to be made: give a larger factor"),
         ({"factor": 2.5}, "expected a whole number of at least 2"),
         ({"depths": [0.5, 2]}, "expected different numbers"),
         ({"factor": 2, "model": "rife"}, "the model is 'rife'"),
@@ -263,7 +265,7 @@ def test_less_memory_means_thinner_slabs_and_smaller_tiles_and_the_same_planes()
     stack = make_stack((5, 300, 300))
     needs = create_interpolator("cubic").needs
     info = VolumeInfo((500, 300, 300), stack.dtype)
-    grid = UpsampleOptions(factor=4).grid(500)
+    grid = ZGrid.by_factor(500, 4)
     depths = [choose_slab_depth(info, grid, needs, memory) for memory in (15 * 10**6, 60 * 10**6, 10**9)]
     assert depths == sorted(depths)
     assert depths[0] < depths[-1] == 32
@@ -337,7 +339,7 @@ def test_an_input_that_breaks_in_mid_run_leaves_nothing(tmp_path: Path, monkeypa
     write_imagej(source, make_stack())
     calls = []
 
-    def fail(self: TiffReader, z: range) -> np.ndarray:
+    def fail(self: TiffReader, z: range, stack: int) -> np.ndarray:
         calls.append(z)
         if len(calls) > 7:  # five planes are sampled first
             raise InputError("the disk is gone")
@@ -354,10 +356,10 @@ def test_a_full_disk_in_mid_run_keeps_what_was_made(tmp_path: Path, monkeypatch:
     write_imagej(source, make_stack())
     write = TiffWriter.write
 
-    def fail(self: TiffWriter, z: int, planes: np.ndarray) -> None:
+    def fail(self: TiffWriter, z: int, planes: np.ndarray, stack: int) -> None:
         if z >= 4:
             raise OutputError("no space left")
-        write(self, z, planes)
+        write(self, z, planes, stack)
 
     with monkeypatch.context() as patch:
         patch.setattr(TiffWriter, "write", fail)
@@ -444,7 +446,7 @@ def test_without_duplicates_the_option_changes_nothing(tmp_path: Path, caplog: p
     with caplog.at_level(logging.INFO):
         targets = [upsample(source, tmp_path / f"{d}.tif", factor=2, model="cubic", drop_duplicates=d) for d in (0, 1)]
     assert targets[0].read_bytes().replace(b"0.tif", b"1.tif") == targets[1].read_bytes()
-    assert caplog.text.count("no plane repeats the one before it") == 1
+    assert caplog.text.count("no plane is to be left out") == 1
 
 
 @pytest.mark.parametrize(
@@ -502,13 +504,13 @@ def test_a_long_run_of_duplicates_does_not_read_what_it_leaves_out() -> None:
     options = UpsampleOptions(factor=2, model="cubic", drop_duplicates=True)
     job = plan_job(ArrayReader(stack), options, needs=interpolator.needs, model="cubic")
     assert max(len(slab.source) for slab in job.slabs) < 40
-    assert job.grid.dropped == tuple(range(5, 203))
+    assert job.dropped == list(range(5, 203))
 
 
 def test_a_stack_of_equal_planes_is_refused_where_duplicates_are_dropped(tmp_path: Path) -> None:
     source = tmp_path / "a.tif"
     write_imagej(source, make_stack()[[0, 0, 0]])
-    with pytest.raises(BadVolumeError, match="all 3 planes are the same, expected at least two that differ"):
+    with pytest.raises(BadVolumeError, match="2 of 3 planes are no use"):
         upsample(source, factor=2, model="linear", drop_duplicates=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
 
@@ -518,7 +520,7 @@ def test_resume_goes_on_only_with_the_same_planes_dropped(tmp_path: Path) -> Non
     write_imagej(source, stalled())
     options = {"factor": 2, "model": "linear", "slab_depth": 2, "drop_duplicates": True}
     interrupt(source, target, **options)
-    with pytest.raises(BadOptionError, match=r"begun with dropped_planes \[3, 7, 8\], this job has \[\]"):
+    with pytest.raises(BadOptionError, match=r"begun with dropped_planes \[\[3, 7, 8\]\], this job has \[\[\]\]"):
         upsample(source, target, **{**options, "drop_duplicates": 0}, resume=True)
     upsample(source, target, **{**options, "drop_duplicates": 0.02}, resume=True)
     assert np.array_equal(read(target), interpolate(stalled(), factor=2, model="linear", drop_duplicates=True))
@@ -619,7 +621,7 @@ def interrupt(source: Path, target: Path, **options: object) -> None:
         ({"channel": 1}, "channel"),
         ({"voxel_size": VoxelSize(1, 1, 1)}, "voxel_size"),
         ({"ngff": "0.4"}, "ngff"),
-        ({"factor": 3}, "depths"),
+        ({"factor": 3}, "step"),
     ],
 )
 def test_resume_with_another_option_is_refused_by_name(change: dict[str, object], field: str, tmp_path: Path) -> None:

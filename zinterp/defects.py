@@ -18,16 +18,17 @@ from zinterp.volume import Planes, VolumeReader
 BAND = 2 * BLOCK  # rows of a band, at least: fewer do not tell one plane from another
 BANDS = 16  # at most
 SAMPLES = 256  # rows and columns whose grey values are looked at, so that shares of them are right within 0.01
-BLANK = 0.25  # of the contrast around: real volumes dip to 0.47 at the most, noise as strong as the image to 0.13
+BLANK = 0.25  # of the contrast around: real volumes dip to 0.66, their bands to 0.49; noise as strong as that to 0.13
 ALIKE = 0.5  # of each other's contrast have the planes around a dip: those around a specimen's end have less
 SHOWS = 0.3  # of the contrast of the upper quarter of planes: what shows less is air, which fits or not by chance
 FULL = 0.7  # of the same: where a stack breaks off, the last plane shows as much, where a specimen ends it does not
 GREY = 0.5  # of a grey value: contrast below is rounding
-CLIPPED = 0.2  # of the pixels more than around at an end of the grey values: in real volumes up to 0.06 more
-FIT = 0.95  # correlation above which planes fit: noise and rounding decide about the rest
+CLIPPED = 0.2  # of the pixels more than around at an end of the grey values: in real volumes up to 0.05 more
+FIT = 0.95  # correlation above which rows fit: noise, or curtains a third as strong as the image, leave as much
+ROUNDING = 0.9999  # correlation above which nothing but rounding is left
 PART = 0.1  # of the variance: rows with less, air say, do not tell whether they belong
-CHANCE = 3.0  # standard errors, so that crops of real volumes score 0.16 at the most instead of 0.9
-TORN = 0.3  # Fisher's z, above these 0.16: rows 8 pixels off score 0.4 to 1.2 in finely stepped FIB-SEM
+CHANCE = 3.0  # standard errors, so that crops of real volumes score 0.12 at the most instead of 0.9
+TORN = 0.3  # Fisher's z, above that: rows of isotropic FIB-SEM 8 pixels off score 0.4 to 0.8, 16 pixels off 0.8 to 1.2
 UNUSUAL = 4  # deviations above the stack's median score: where scores scatter, a high one says little
 FEW = 8  # planes scored at least, for a median to mean something
 
@@ -120,9 +121,8 @@ def scan(reader: VolumeReader) -> Profile:
         here = [band - band.mean() for band in np.array_split(seen.blocks * (seen.contrast > 0), bands)]
         squares = [band**2 for band in here]
         blocks[:] = [band.size for band in here]
-        for kept, (a, b) in zip(
-            sums, [(here, here), (squares, squares), *((here, old) for old in before)], strict=False
-        ):
+        pairs = [(here, here), (squares, squares), *((here, old) for old in before)]
+        for kept, (a, b) in zip(sums, pairs, strict=False):  # the first planes have fewer before them
             kept[k] = [np.vdot(x, y) for x, y in zip(a, b, strict=True)]
         before = [here, *before[:1]]
     return Profile(levels, blocks, *sums)
@@ -206,7 +206,7 @@ def misfits(profile: Profile, shows: NDArray[np.bool_]) -> NDArray[np.bool_]:
     planes, bands = profile.squares.shape
     scores = np.full(planes, -np.inf)
     if planes < FEW:
-        return scores > 0
+        return np.zeros(planes, bool)
     outer = np.minimum(profile.squares[:-2], profile.squares[2:])
     for first, last in combinations(range(bands + 1), 2):
         inside = np.arange(first, last)
@@ -214,24 +214,27 @@ def misfits(profile: Profile, shows: NDArray[np.bool_]) -> NDArray[np.bool_]:
         if min(len(inside), len(outside)) < 2:
             continue
         told = np.minimum(outer[:, inside].sum(1), outer[:, outside].sum(1)) > PART * outer.sum(1)
-        rest = misfit(profile, outside)
+        rest = misfit(profile, outside, ROUNDING)
         told &= shows[:-2] & shows[2:] & (rest <= min(float(np.median(rest)) / 2, 0.0))
-        score = misfit(profile, inside) - CHANCE * error(profile, inside)
+        score = misfit(profile, inside, FIT) - CHANCE * error(profile, inside)
         np.maximum(scores[1:-1], np.where(told, score, -np.inf), out=scores[1:-1])
     scored = scores[np.isfinite(scores)]
     if len(scored) < FEW:
-        return scores > np.inf
+        return np.zeros(planes, bool)
     deviation = 1.4826 * np.median(np.abs(scored - np.median(scored)))
     return scores > max(TORN, float(np.median(scored) + UNUSUAL * deviation))
 
 
-def misfit(profile: Profile, bands: NDArray[np.intp]) -> NDArray[np.float64]:
-    """How much better both neighbours of each plane fit each other than either fits it, as Fisher's z; (Z - 2,)."""
+def misfit(profile: Profile, bands: NDArray[np.intp], cap: float) -> NDArray[np.float64]:
+    """How much better the neighbours of each plane fit each other than either fits it, as Fisher's z; (Z - 2,).
+
+    Correlations above ``cap`` are as good as that.
+    """
     size = np.sqrt(profile.squares[:, bands].sum(1))
 
     def fit(products: NDArray[np.float64], step: int) -> NDArray[np.float64]:
         sizes = np.maximum(size[step:] * size[:-step], np.finfo(float).tiny)
-        fisher: NDArray[np.float64] = np.arctanh(np.clip(products[step:, bands].sum(1) / sizes, -FIT, FIT))
+        fisher: NDArray[np.float64] = np.arctanh(np.clip(products[step:, bands].sum(1) / sizes, -cap, cap))
         return fisher
 
     beside, across = fit(profile.beside, 1), fit(profile.across, 2)

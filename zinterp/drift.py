@@ -28,6 +28,7 @@ TILES = 7  # along each edge at most, half overlapping where there is no room fo
 LARGEST = (1 / 4, 64.0)  # of the shorter edge, and pixels: what seems farther away resembles by chance
 BLUR = 2.0  # pixels: finer grain is noise, and where planes share theirs, as after denoising, it says 0
 WHITENING = 0.75  # 1 is phase correlation, which noise spoils; 0 plain correlation, which a few large structures rule
+LARGE = 1e15  # grey values beyond it are scaled down, lest their squares overflow
 FLOOR = 1e-6  # of the strongest frequency's power: rounding
 FRACTION = 20  # parts of a pixel that are told apart
 SPREAD = 0.09  # of a tile's edge: unrelated planes' tiles differ by 0.1 to 0.16, serial sections' by up to 0.06
@@ -99,6 +100,11 @@ def measure_drift(reader: VolumeReader, planes: Sequence[int] | None = None) -> 
     return Drift(tuple((float(a - y[0]), float(b - x[0])) for a, b in zip(y, x, strict=True)))
 
 
+def is_measurable(reader: VolumeReader) -> bool:
+    """Whether there are two planes, and large enough for tiles."""
+    return reader.info.shape[0] > 1 and min(reader.info.shape[1:]) >= SMALLEST
+
+
 def sample_steps(reader: VolumeReader, count: int = 16) -> list[tuple[int, Shift]]:
     """Measure the shifts between some neighbouring planes, spread evenly over the stack.
 
@@ -114,7 +120,7 @@ def sample_steps(reader: VolumeReader, count: int = 16) -> list[tuple[int, Shift
         The first plane of each pair, rising, and by how much (y, x) the second is shifted, in pixels; 0 where no shift
         is supported.
     """
-    pairs = reader.info.shape[0] - 1
+    pairs = reader.info.shape[0] - 1 if is_measurable(reader) else 0
     chosen = np.linspace(0, pairs - 1, min(count, pairs)).astype(int).tolist()
     return [(k, shift_between(view(read(reader, k)), view(read(reader, k + 1))) or (0.0, 0.0)) for k in chosen]
 
@@ -168,6 +174,8 @@ def read(reader: VolumeReader, k: int) -> Planes:
     plane: Planes = reader.read(range(k, k + 1))[0]
     if plane.dtype.kind == "f" and not (finite := np.isfinite(plane)).all():
         plane = np.where(finite, plane, plane[finite].mean(dtype=np.float64) if finite.any() else 0)
+    if plane.dtype.kind == "f" and (largest := float(np.abs(plane).max())) > LARGE:
+        plane = plane / largest
     return plane
 
 

@@ -221,9 +221,9 @@ def leave_out(volumes: Sequence[OneStack], grid: ZGrid, options: UpsampleOptions
             )
         # nothing follows a last plane that only repeats: it stays
         found.append({d.plane for d in defects if d.plane < last or d.kind != "duplicate"} - set(grid.dropped))
-        if len(found[-1]) + len(grid.dropped) > last - 1:
+        if len({d.plane for d in defects} | {*grid.dropped}) > last - 1:
             raise BadVolumeError(
-                f"{len(found[-1])} of {last + 1} planes{of} are no use ({describe_defects(defects)}), expected at "
+                f"{len(defects)} of {last + 1} planes{of} are no use ({describe_defects(defects)}), expected at "
                 "least two that differ: there is nothing in between"
             )
     if not any(found):
@@ -340,7 +340,7 @@ def refuse_nonfinite(reader: VolumeReader) -> None:
 def default_target(source: Path, options: UpsampleOptions, folder: Path | None = None) -> Path:
     """``<stem>_x4`` with the input's own suffix, or that of the format asked for, beside the input or in a folder."""
     disk = on_disk(source)
-    suffix = disk.name[len(stem_of(disk)) :] if disk.is_file() or is_zarr(disk) else ""
+    suffix = "" if disk.is_dir() and not is_zarr(disk) else disk.name[len(stem_of(disk)) :]
     wanted = options.format or ("ome-zarr" if is_zarr(disk) else DEFAULTS.get(format_of(disk) or ""))
     if wanted and suffix.lower() not in FORMATS[wanted].suffixes:
         suffix = next(iter(FORMATS[wanted].suffixes), "")

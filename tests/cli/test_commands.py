@@ -118,8 +118,8 @@ TRAIN = ["train", "a.tif", "--out", "w.safetensors"]
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["upsample", "a.tif"], 1, "got neither of factor and depths"),
-        (["upsample", "a.tif", "-f", "1"], 1, "the factor is 1, expected a whole number of at least 2"),
+        (["upsample", "a.tif"], 1, "got none of factor, depths"),
+        (["upsample", "a.tif", "-f", "1"], 1, "expected some to be made: give a larger factor"),
         (["upsample", "a.tif", "-f", "-2"], 1, "the factor is -2"),
         (["upsample", "a.tif", "-f", "2.5"], 2, "'2.5' is not a valid integer"),
         (["upsample", "a.tif", "--depths", "0.5,x"], 2, "'x' is not a number"),
@@ -136,7 +136,7 @@ TRAIN = ["train", "a.tif", "--out", "w.safetensors"]
         (["upsample", "--drop-duplicates", "a.tif", "-f", "2"], 2, "put --drop-duplicates after the stack, or write"),
         (["upsample", "a.tif", "-f", "2", "--drop-duplicates", "1.5"], 2, "expected a part of the pixels from 0 to 1"),
         (["info", "--duplicates", "a.tif"], 2, "put --duplicates after the stack, or write --duplicates=0.01"),
-        (["upsample", "same.tif", "-f", "2", "--drop-duplicates"], 1, "all 3 planes are the same"),
+        (["upsample", "same.tif", "-f", "2", "--drop-duplicates"], 1, "2 of 3 planes are no use"),
         (["upsample", "a.tif", "-f", "2", "--log-file", "no/log"], 2, "cannot write the log"),
         (["upsample", "a.tif", "-f", "2", "--log-file", "a.tif"], 2, "is named like a stack"),
         (["upsample", "a.tif", "-f", "2", "-o", "x" * 300 + ".tif"], 1, "File name too long"),

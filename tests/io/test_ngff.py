@@ -11,7 +11,7 @@ import zarr
 
 from tests.conftest import make_stack, write_zarr
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io import OutputOptions, create_volume, open_volume
+from zinterp.io import InputOptions, OutputOptions, create_volume, open_volume
 from zinterp.io.ngff import NgffWriter, shrink
 from zinterp.volume import VolumeInfo, VoxelSize
 
@@ -87,14 +87,74 @@ def test_channels_and_times_are_chosen(tmp_path: Path) -> None:
     scale = [{"type": "scale", "scale": [1.0] * 5}]
     datasets = [{"path": "0", "coordinateTransformations": scale}]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    with open_volume(tmp_path / "a.zarr", time=1, channel=2) as reader:
+    with open_volume(tmp_path / "a.zarr", InputOptions(time=1, channel=2)) as reader:
         assert reader.info.shape == (4, 8, 9)
         assert reader.info.voxel_size == VoxelSize()
         assert np.array_equal(reader.read(range(1, 3)), values[1, 2, 1:3])
-    with pytest.raises(BadVolumeError, match="3 channels, expected one"):
-        open_volume(tmp_path / "a.zarr", time=1)
+    with open_volume(tmp_path / "a.zarr") as reader:
+        assert (reader.info.channels, reader.info.times) == (3, 2)
+        assert np.array_equal(reader.read(range(1, 3), 5), values[1, 2, 1:3])
     with pytest.raises(BadVolumeError, match="2 times, got --time 2"):
-        open_volume(tmp_path / "a.zarr", time=2, channel=0)
+        open_volume(tmp_path / "a.zarr", InputOptions(time=2))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_any_level_can_be_named_and_has_its_own_lengths(version: str, tmp_path: Path) -> None:
+    stack = make_stack((4, 600, 40), "uint16")
+    path = tmp_path / "a.ome.zarr"
+    write_output(path, stack, VoxelSize(0.02, 0.008, 0.008), version)
+    with open_volume(path / "1") as reader:
+        assert reader.info.shape == (4, 300, 20)
+        assert reader.info.voxel_size == VoxelSize(0.02, 0.016, 0.016)
+        assert reader.info.origin == pytest.approx((0, 0.004, 0.004))
+        assert reader.info.format == "ome-zarr"
+    with open_volume(path / "0") as reader:
+        assert np.array_equal(reader.read(range(4)), stack)
+
+
+def test_an_array_that_is_no_level_of_its_image_is_refused(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", make_stack(), "0.5")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    group.create_array("masks/cells", shape=(5, 40, 48), dtype="u1")
+    with pytest.raises(BadVolumeError, match="is no level of its image, which has s0"):
+        open_volume(tmp_path / "a.zarr" / "masks" / "cells")
+
+
+def test_labels_are_refused_whether_image_or_level_is_named(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", make_stack(), "0.5")
+    zarr.open_group(tmp_path / "a.zarr" / "labels", mode="w")
+    write_zarr(tmp_path / "a.zarr" / "labels" / "cells", make_stack(), "0.5")
+    group = zarr.open_group(tmp_path / "a.zarr" / "labels" / "cells", mode="r+")
+    ome: Any = group.attrs["ome"]
+    group.attrs["ome"] = {**ome, "image-label": {}}
+    for path in (tmp_path / "a.zarr" / "labels" / "cells", tmp_path / "a.zarr" / "labels" / "cells" / "s0"):
+        with pytest.raises(BadVolumeError, match="labels cannot be interpolated"):
+            open_volume(path)
+    with pytest.raises(BadVolumeError, match="labels cannot be interpolated"):
+        open_volume(tmp_path / "a.zarr" / "labels")
+
+
+def test_the_only_image_of_a_collection_is_opened_and_of_several_one_must_be_named(tmp_path: Path) -> None:
+    zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2).attrs["bioformats2raw.layout"] = 3
+    write_zarr(tmp_path / "a.zarr" / "0", make_stack(), "0.4")
+    with open_volume(tmp_path / "a.zarr") as reader:
+        assert np.array_equal(reader.read(range(5)), make_stack())
+        assert reader.info.voxel_size.z == pytest.approx(0.02)
+    write_zarr(tmp_path / "a.zarr" / "1", make_stack(), "0.4")
+    with pytest.raises(BadVolumeError, match="holds the images 0, 1, expected one: give its path"):
+        open_volume(tmp_path / "a.zarr")
+
+
+def test_translations_are_read_and_written(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", make_stack(), "0.5")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    ome: Any = group.attrs["ome"]
+    dataset = ome["multiscales"][0]["datasets"][0]
+    dataset["coordinateTransformations"].append({"type": "translation", "translation": [100.0, 20.0, 3.0]})
+    ome["multiscales"][0]["coordinateTransformations"] = [{"type": "scale", "scale": [2.0, 1.0, 1.0]}]
+    group.attrs["ome"] = ome
+    with open_volume(tmp_path / "a.zarr") as reader:
+        assert reader.info.origin == pytest.approx((0.2, 0.02, 0.003))
 
 
 def test_scales_of_level_and_image_are_multiplied(tmp_path: Path) -> None:
@@ -129,7 +189,7 @@ def test_metadata_that_do_not_hold_are_refused(tmp_path: Path) -> None:
     ome: Any = group.attrs["ome"]
     ome["multiscales"][0]["datasets"][0]["path"] = "nowhere"
     group.attrs["ome"] = ome
-    with pytest.raises(InputError, match="damaged or incomplete"):
+    with pytest.raises(BadVolumeError, match="'nowhere' is not an array"):
         open_volume(tmp_path / "a.zarr")
     group.create_group("inner")
     ome["multiscales"][0]["datasets"][0]["path"] = "inner"

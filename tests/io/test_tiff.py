@@ -10,7 +10,7 @@ import tifffile
 
 from tests.conftest import make_stack, write_bigtiff, write_compressed, write_imagej, write_ome, write_plain_tiff
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io import OutputOptions, create_volume, open_volume
+from zinterp.io import InputOptions, OutputOptions, create_volume, open_volume
 from zinterp.io.tiff import IMAGEJ_LIMIT, TiffWriter
 from zinterp.volume import VolumeInfo, VoxelSize
 
@@ -51,7 +51,7 @@ def test_a_file_that_vanishes_is_reported(tmp_path: Path) -> None:
     from zinterp.io.tiff import TiffReader
 
     with pytest.raises(InputError, match="does not exist"):
-        TiffReader(tmp_path / "a.tif")
+        TiffReader(tmp_path / "a.tif", InputOptions())
 
 
 def test_planes_of_different_shapes_are_refused(tmp_path: Path) -> None:
@@ -80,20 +80,41 @@ def test_one_bit_and_complex_pixels_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("imagej", [True, False])
-def test_one_channel_and_time_is_chosen(imagej: bool, tmp_path: Path) -> None:
+def test_all_channels_and_times_are_read_or_one_that_is_chosen(imagej: bool, tmp_path: Path) -> None:
     path = tmp_path / ("a.tif" if imagej else "a.ome.tif")
     values = np.arange(2 * 3 * 2 * 8 * 9, dtype=np.uint16).reshape(2, 3, 2, 8, 9)
     if imagej:
         tifffile.imwrite(path, values, imagej=True, metadata={"axes": "TZCYX"})
     else:
         tifffile.imwrite(path, values, ome=True, photometric="minisblack", metadata={"axes": "TZCYX"})
-    with open_volume(path, channel=1, time=0) as reader:
-        assert (reader.info.channels, reader.info.times) == (2, 2)
+    with open_volume(path, InputOptions(channel=1, time=0)) as reader:
+        assert (reader.info.channels, reader.info.times) == (1, 1)
         assert np.array_equal(reader.read(range(3)), values[0, :, 1])
-    with pytest.raises(BadVolumeError, match="2 channels, expected one: choose it with --channel 0 to 1"):
-        open_volume(path, time=0)
-    with pytest.raises(BadVolumeError, match="2 times, got --time 5"):
-        open_volume(path, channel=0, time=5)
+    with open_volume(path) as reader:
+        assert (reader.info.channels, reader.info.times) == (2, 2)
+        for stack in range(4):
+            assert np.array_equal(reader.read(range(3), stack), values[stack // 2, :, stack % 2])
+    with pytest.raises(BadVolumeError, match="2 times, got --time 5: expected 0 to 1"):
+        open_volume(path, InputOptions(time=5))
+
+
+def test_a_data_bar_is_cut_off_unless_it_is_to_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stack = make_stack((3, 40, 48))
+    bar = np.full((3, 4, 48), 255, np.uint8)
+    text = "[Image]\r\nResolutionX=48\r\nResolutionY=40\r\n[Scan]\r\nPixelWidth=5e-09\r\nPixelHeight=5e-09\r\n"
+    tag = (34682, "s", 0, text, True)
+    for contiguous in (True, False):
+        path = tmp_path / f"{contiguous}.tif"
+        with tifffile.TiffWriter(path) as tif:
+            for plane in np.concatenate([stack, bar], axis=1):
+                tif.write(plane, photometric="minisblack", metadata=None, contiguous=contiguous, extratags=[tag])
+        with caplog.at_level(logging.INFO), open_volume(path) as reader:
+            assert np.array_equal(reader.read(range(3)), stack)
+            assert reader.info.voxel_size == VoxelSize(None, pytest.approx(0.005), pytest.approx(0.005))
+        assert "cut off a data bar of 4 of 44 rows; --keep-databar leaves it" in caplog.text
+        with caplog.at_level(logging.INFO), open_volume(path, InputOptions(keep_databar=True)) as reader:
+            assert np.array_equal(reader.read(range(3)), np.concatenate([stack, bar], axis=1))
+        assert "4 of 44 rows are a data bar, which is kept" in caplog.text
 
 
 def test_an_axis_of_times_alone_is_taken_as_z_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -159,10 +180,10 @@ def test_units_of_imagej(
     assert (size.z, size.x) == (expected[0] and pytest.approx(expected[0]), expected[1] and pytest.approx(expected[1]))
 
 
-def test_resolution_in_centimetres_is_a_pixel_size_and_in_inches_is_not(tmp_path: Path) -> None:
-    for unit, expected in (("CENTIMETER", 1.0), ("INCH", None)):
-        path = tmp_path / f"{unit}.tif"
-        tifffile.imwrite(path, make_stack(), photometric="minisblack", resolution=(1e4, 1e4), resolutionunit=unit)
+def test_resolution_is_a_pixel_size_unless_it_is_a_printers(tmp_path: Path) -> None:
+    for unit, count, expected in (("CENTIMETER", 1e4, 1.0), ("INCH", 1e4, 2.54), ("INCH", 300, None)):
+        path = tmp_path / f"{unit}{count}.tif"
+        tifffile.imwrite(path, make_stack(), photometric="minisblack", resolution=(count, count), resolutionunit=unit)
         with open_volume(path) as reader:
             size = reader.info.voxel_size
         assert size == VoxelSize(None, expected and pytest.approx(expected), expected and pytest.approx(expected))

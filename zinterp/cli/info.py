@@ -43,7 +43,7 @@ def command(
       zinterp info stack.tif --factor 4
       zinterp info stack.tif --duplicates
     """
-    from zinterp.drift import measure_drift
+    from zinterp.drift import is_measurable, measure_drift
     from zinterp.duplicates import describe, find_duplicates
     from zinterp.estimate import estimate
     from zinterp.geometry import with_voxel_size
@@ -60,7 +60,7 @@ def command(
         with open_volume(source, read) as reader:
             info = with_voxel_size(reader.info, chosen.get("voxel_size"))
             repeated = None if duplicates is None else find_duplicates(reader, duplicates)
-            drift = measure_drift(reader).largest_step if info.shape[0] > 1 else (0.0, 0)
+            drift = measure_drift(reader).largest_step if is_measurable(reader) else None
             job = cost = None
             if settings is not None:
                 interpolator = build_interpolator(settings)
@@ -79,7 +79,7 @@ def command(
                 "origin_um": info.origin,
                 "channels": info.channels,
                 "times": info.times,
-                "largest_drift_px": round(drift[0], 2),
+                "largest_drift_px": drift and round(drift[0], 2),
             }
             if repeated is not None:
                 facts["duplicates"] = [asdict(duplicate) for duplicate in repeated]
@@ -95,7 +95,8 @@ def command(
             click.echo(f"  origin      {VoxelSize(*info.origin)} (z, y, x)")
         if info.channel_names:
             click.echo(printable(f"  channels    {', '.join(info.channel_names)}"))
-        click.echo(f"  drift       {drift[0]:.1f} pixels from plane to plane at most, after plane {drift[1]}")
+        if drift is not None:
+            click.echo(f"  drift       {drift[0]:.1f} pixels from plane to plane at most, after plane {drift[1]}")
         if repeated is not None:
             click.echo(f"  duplicates  {describe(repeated) or 'none'}")
         if job is not None and cost is not None:

@@ -44,7 +44,7 @@ def output_format(source: VolumeInfo, info: VolumeInfo, path: Path | None, wante
         The format's name, and a sentence for the log or "".
     """
     by_suffix = format_of(path) if path else None
-    if path and not by_suffix and (wanted or source.format) not in SLICES:
+    if path and not by_suffix and not wanted and source.format not in SLICES:
         raise BadOptionError(
             f"the output {path} has no known suffix, expected one of {', '.join(SUFFIXES)}: rename it, or give "
             "--format tiff-slices for a folder of slices"

@@ -1,0 +1,72 @@
+"""Positions from text files and tables."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from zinterp.errors import BadOptionError, InputError
+from zinterp.positions import Positions, in_micrometres, read_positions
+
+Z = tuple(Fraction(text) for text in ("0", "20.5", "41"))
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "unit"),
+    [
+        ("0\n20.5\n41\n", "", ""),
+        ("0\n\n20.5\n41", "", ""),
+        ("# measured by fiducials\n0\n20.5\n41\n", "", ""),
+        ("z_nm\n0\n20.5\n41\n", "", "nm"),
+        ("\ufeffz [µm]\r\n0\r\n20.5\r\n41\r\n", "", "µm"),
+        ("0 nm\n20.5 nm\n41 nm\n", "", "nm"),
+        ("slice,z,dose\n1,0,5\n2,20.5,5\n3,41,5\n", "", ""),
+        ("slice;z (um);dose\n1;0;5\n2;20,5;5\n3;41,0;5\n", "", "um"),
+        ("slice\tposition_nm\n1\t0\n2\t20.5\n3\t41\n", "", "nm"),
+        ("a,b\n9,0\n9,20.5\n9,41\n", ":b", ""),
+        ("thickness,z_start_nm,z_end_nm\n1,0,9\n1,20.5,9\n1,41,9\n", ":z_start_nm", "nm"),
+    ],
+)
+def test_numbers_and_units_are_found(text: str, column: str, unit: str, tmp_path: Path) -> None:
+    (tmp_path / "z.csv").write_text(text, encoding="utf-8")
+    assert read_positions(f"{tmp_path / 'z.csv'}{column}") == Positions(Z, unit)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "match"),
+    [
+        ("", "", "holds no numbers"),
+        ("0\nx\n", "", "has 'x' for plane 1, expected a number"),
+        ("z_nm\n1\n2 um\n", "", "has '2 um' for plane 1"),
+        ("a,b\n1,2\n", "", "has 2 columns .a, b., expected one: name it as"),
+        ("z1,z2\n1,2\n", "", "has 2 columns"),
+        ("1,2\n3,4\n", "", "has 2 columns .without names."),
+        ("a,b\n1,2\n", ":c", "has the columns a, b, expected one called c"),
+        ("z,b\n1,2\n,3\n", "", "for plane 1, expected a number"),
+        ("1 parsec\n", "", "holds no numbers"),
+    ],
+)
+def test_what_is_no_list_of_positions_is_refused(text: str, column: str, match: str, tmp_path: Path) -> None:
+    (tmp_path / "z.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(BadOptionError, match=match):
+        read_positions(f"{tmp_path / 'z.csv'}{column}")
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match=r"cannot read the positions .*: check the path"):
+        read_positions(tmp_path / "none.csv")
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00\xd8")
+    with pytest.raises(BadOptionError, match="is no text"):
+        read_positions(tmp_path / "b.csv")
+    monkeypatch.setattr("zinterp.positions.LARGEST_FILE", 3)
+    with pytest.raises(BadOptionError, match="has 4 bytes, expected one number a line"):
+        read_positions(tmp_path / "b.csv")
+
+
+def test_without_a_unit_the_plane_distance_decides() -> None:
+    assert in_micrometres(Positions(Z, "nm"), None) == tuple(z / 1000 for z in Z)
+    assert in_micrometres(Positions(Z), 0.02) == tuple(z / 1000 for z in Z)
+    assert in_micrometres(Positions(Z), 25.0) == Z
+    assert in_micrometres(Positions(Z), None) is None
+    with pytest.raises(BadOptionError, match=r"mean distance of 20.5 without a unit, and the file's is 1 µm"):
+        in_micrometres(Positions(Z), 1.0)

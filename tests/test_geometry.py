@@ -1,14 +1,17 @@
 """Where output planes lie: steps, positions, gaps, and planes that are left out."""
 
+import csv
 import logging
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
-from tests.conftest import make_stack, write_imagej, write_plain_tiff, write_tiff_slices
+from tests.conftest import make_stack, write_imagej, write_plain_tiff, write_tiff_slices, write_zarr_05
 from zinterp.errors import BadOptionError, BadVolumeError
 from zinterp.geometry import place_planes, simple, with_voxel_size
 from zinterp.io import open_volume
@@ -82,6 +85,7 @@ def test_rounded_lengths_are_taken_for_the_simple_ratio_they_stand_for() -> None
         (info(planes=1, format="tiff"), {"factor": 2}, "name the folder of such files, or their pattern in quotes"),
         (info(), {"factor": 2, "positions": [0.0, 1.0]}, "got 2 positions, expected 11"),
         (info(), {"factor": 2, "positions": [*range(9), 9, 9]}, "expected positions that rise"),
+        (info(), {"factor": 2, "positions": [*range(10), float("nan")]}, "positions are not all finite"),
     ],
 )
 def test_what_cannot_be_placed_is_refused(volume: VolumeInfo, options: dict[str, object], match: str) -> None:
@@ -99,6 +103,13 @@ def test_what_cannot_be_placed_is_refused(volume: VolumeInfo, options: dict[str,
         ({"depths": [0.5], "positions": [0, 1]}, "got positions and depths"),
         ({"factor": 2, "skip": "1;2"}, "write 17,20-22"),
         ({"factor": 2, "skip": "9-3"}, "write 17,20-22"),
+        ({"factor": 2, "skip": 3}, "expected whole numbers"),
+        ({"factor": 2, "skip": [1.5]}, "expected whole numbers"),
+        ({"factor": 0}, "expected a whole number from 1"),
+        ({"z_step": True}, "expected a positive length"),
+        ({"z_step": "5nm", "voxel_size": VoxelSize(0.0)}, "expected positive lengths"),
+        ({"depths": [0.5], "fill_gaps": True}, "got gaps to fill and depths"),
+        ({"factor": 2, "positions": [0, 1], "fill_gaps": True}, "got positions and gaps to fill"),
     ],
 )
 def test_options_that_contradict_or_mean_nothing_are_refused(options: dict[str, object], match: str) -> None:
@@ -123,7 +134,7 @@ def test_a_voxel_size_given_in_part_keeps_the_rest_and_says_so() -> None:
 
 
 def moving_phantom() -> tuple[np.ndarray, list[float]]:
-    """Planes of a phantom, whose structures move linearly with z, at unequal positions half to three and a half apart."""
+    """Planes of a phantom, whose structures move linearly with z, half a unit to three and a half apart."""
     steps = np.random.default_rng(4).uniform(0.5, 3.5, 16)
     positions = [0.0, *(float(round(z, 3)) for z in np.cumsum(steps))]
     phantom = Phantom.random((64, 96, 96), seed=1)
@@ -250,5 +261,112 @@ def test_drift_is_taken_out_and_put_back_and_acquired_planes_stay(
             assert np.array_equal(made[::2], drifting)
             errors[align] = float(np.mean((made - dense)[:, 24:-24, 24:-24] ** 2))
     assert errors[True] < 0.02 * errors[False]
-    assert "drift by up to 7.2 pixels, after plane" in caplog.text
+    assert "drift by 7.2 pixels or more, after plane" in caplog.text
     assert caplog.text.count("drift") == 1
+
+
+def test_the_origin_of_a_shortened_output_is_right_on_either_side_of_zero(tmp_path: Path) -> None:
+    stack = make_stack((6, 40, 48))
+    write_zarr_05(tmp_path / "a.zarr", stack)
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    ome: Any = group.attrs["ome"]
+    shift = {"type": "translation", "translation": [-20.0, 0.0, 4.0]}
+    ome["multiscales"][0]["datasets"][0]["coordinateTransformations"].append(shift)
+    group.attrs["ome"] = ome
+    for skip, z in (([], -0.02), ([0], 0.0), ([0, 1], 0.02)):
+        target = upsample(tmp_path / "a.zarr", tmp_path / f"{len(skip)}.ome.zarr", factor=2, model="linear", skip=skip)
+        with open_volume(target) as reader:
+            assert reader.info.origin == pytest.approx((z, 0, 0.004))
+
+
+def test_acquired_planes_between_output_planes_are_counted_in_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    with caplog.at_level(logging.WARNING):
+        upsample(tmp_path / "a.tif", z_step="15nm", model="linear")
+    assert "3 of 5 acquired planes lie between output planes and are not in the output" in caplog.text
+
+
+def test_positions_in_names_hold_only_where_asked_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    stack = make_stack((5, 40, 48))
+    (tmp_path / "a").mkdir()
+    for plane, z in zip(stack, (0, 20, 45, 60, 80), strict=True):
+        tifffile.imwrite(tmp_path / "a" / f"s_z={z}nm.tif", plane, photometric="minisblack", metadata=None)
+    with caplog.at_level(logging.WARNING):
+        even = upsample(tmp_path / "a", tmp_path / "even.tif", factor=2, model="linear")
+    assert "lie 0.015 to 0.025 µm apart, and count as evenly spaced: --positions names" in caplog.text
+    true = upsample(tmp_path / "a", tmp_path / "true.tif", factor=4, model="linear", positions="names")
+    with open_volume(even) as reader:
+        assert np.array_equal(reader.read(range(9))[::2], stack)
+    with open_volume(true) as reader:
+        assert reader.info.voxel_size.z == 0.005
+        planes = reader.read(range(17))
+    assert np.array_equal(planes[[0, 4, 9, 12, 16]], stack)
+    write_plain_tiff(tmp_path / "b.tif", stack)
+    with pytest.raises(BadVolumeError, match="the names of the slices hold no positions"):
+        upsample(tmp_path / "b.tif", factor=2, positions="names")
+
+
+def test_defects_and_duplicates_are_both_left_out_and_a_last_one_that_repeats_stays(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    phantom = Phantom.random((24, 128, 128), seed=2)
+    stack = phantom.volume([float(z) for z in range(24)], (128, 128))
+    stack[9], stack[15], stack[23] = 12, stack[14], stack[22]
+    write_plain_tiff(tmp_path / "a.tif", stack)
+    with caplog.at_level(logging.WARNING):
+        upsample(tmp_path / "a.tif", factor=1, skip="auto", drop_duplicates=True, model="linear")
+    assert "left out 2 of 24 planes: 9 blank, 15 duplicate" in caplog.text
+    assert "kept, as the stack ends there: 23 duplicate" in caplog.text
+
+
+def test_a_plane_of_nan_can_be_left_out(tmp_path: Path) -> None:
+    stack = make_stack((6, 40, 48), "float32")
+    stack[3] = np.nan
+    write_plain_tiff(tmp_path / "a.tif", stack)
+    with pytest.raises(BadVolumeError, match="NaN or infinite values, in planes 3"):
+        upsample(tmp_path / "a.tif", factor=2, model="linear")
+    target = upsample(tmp_path / "a.tif", factor=2, model="linear", skip=np.flatnonzero(np.isnan(stack).any((1, 2))))
+    with open_volume(target) as reader:
+        assert np.isfinite(reader.read(range(11))).all()
+
+
+def test_no_drift_to_take_out_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    stack = make_stack((4, 40, 48))
+    with caplog.at_level(logging.WARNING):
+        aligned = interpolate(stack, factor=2, model="cubic", align=True)
+    assert "no drift could be measured" in caplog.text
+    assert np.array_equal(aligned, interpolate(stack, factor=2, model="cubic"))
+
+
+def test_drift_of_any_channel_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plane = Phantom.random((4, 192, 256), seed=4).plane(1.0, (192, 256), noise=0)
+    still = np.stack([plane[:, :192]] * 5)
+    drifting = np.stack([plane[:, 6 * k : 192 + 6 * k] for k in range(5)])
+    values = np.stack([still, drifting], axis=1).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "ZCYX"})
+    with caplog.at_level(logging.WARNING):
+        upsample(tmp_path / "a.tif", factor=2, model="linear")
+    assert "planes drift by 6.0 pixels or more" in caplog.text
+
+
+def test_each_channel_leaves_out_its_own_planes(tmp_path: Path) -> None:
+    phantom = Phantom.random((24, 128, 128), seed=2)
+    stack = phantom.volume([float(z) for z in range(24)], (128, 128))
+    stacks = [stack.copy(), stack.copy()]
+    stacks[0][9] = 12
+    stacks[1][[0, 17]] = 12
+    tifffile.imwrite(tmp_path / "a.tif", np.stack(stacks, axis=1), imagej=True, metadata={"axes": "ZCYX"})
+    target = upsample(tmp_path / "a.tif", factor=1, skip="auto", model="linear", planes_table=tmp_path / "planes.csv")
+    with open_volume(target) as reader:
+        for number, bad in ((0, 9), (1, 17)):
+            made = reader.read(range(24), number)
+            assert np.array_equal(np.delete(made, bad, 0), np.delete(stacks[number], bad, 0))  # 0 is fine in channel 0
+            assert made[bad].std() > 0.5 * stack[bad].std()
+    with (tmp_path / "planes.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["kind"] == "synthesised"]
+    assert [(row["channel"], row["plane"], row["before"], row["after"], row["t"]) for row in rows] == [
+        ("0", "9", "8", "10", "1/2"),
+        ("1", "17", "16", "18", "1/2"),
+    ]

@@ -13,7 +13,7 @@ LAYERS = {
     "errors": -1,  # which all raise
     "volume": 0,
     "io": 1,
-    "positions": 1,
+    "positions": 0.5,
     "drift": 1,
     "models": 1,
     "plan": 1,

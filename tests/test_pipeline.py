@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import tifffile
 
 import zinterp
-from tests.conftest import Write, make_stack, write_imagej, write_zarr_05
+from tests.conftest import Write, make_stack, write_imagej, write_png_slices, write_zarr_05
 from zinterp.errors import (
     BadOptionError,
     BadVolumeError,
@@ -18,6 +20,7 @@ from zinterp.errors import (
     OutputExistsError,
     ZinterpError,
 )
+from zinterp.estimate import estimate
 from zinterp.interpolators import create_interpolator
 from zinterp.io import open_volume
 from zinterp.io.tiff import TiffReader, TiffWriter
@@ -34,7 +37,7 @@ from zinterp.pipeline import (
     read_slab,
     upsample,
 )
-from zinterp.plan import ZGrid
+from zinterp.plan import ZGrid, evenly
 from zinterp.volume import VolumeInfo, VoxelSize, partial_path
 
 Kind = tuple[str, Write, bool]
@@ -195,7 +198,7 @@ def test_fill_nonfinite_takes_the_nearest_finite_value() -> None:
         ({}, "got none of factor, depths, z_step, isotropic"),
         ({"factor": 2, "depths": [0.5]}, "got factor and depths, expected one"),
         ({"factor": 1}, "expected some to be made: give a larger factor"),
-        ({"factor": 2.5}, "expected a whole number of at least 2"),
+        ({"factor": 2.5}, "expected a whole number from 1 to 1000"),
         ({"depths": [0.5, 2]}, "expected different numbers"),
         ({"factor": 2, "model": "rife"}, "the model is 'rife'"),
         ({"factor": 2, "format": "png"}, "the format is 'png'"),
@@ -265,7 +268,7 @@ def test_less_memory_means_thinner_slabs_and_smaller_tiles_and_the_same_planes()
     stack = make_stack((5, 300, 300))
     needs = create_interpolator("cubic").needs
     info = VolumeInfo((500, 300, 300), stack.dtype)
-    grid = ZGrid.by_factor(500, 4)
+    grid = ZGrid.by_step(evenly(500), Fraction(1, 4))
     depths = [choose_slab_depth(info, grid, needs, memory) for memory in (15 * 10**6, 60 * 10**6, 10**9)]
     assert depths == sorted(depths)
     assert depths[0] < depths[-1] == 32
@@ -489,13 +492,13 @@ def test_uncertainty_knows_dropped_planes() -> None:
 
 def test_the_last_plane_stays_if_it_is_a_duplicate(caplog: pytest.LogCaptureFixture) -> None:
     stack = stalled()[:9]
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.INFO):
         dense = interpolate(stack, factor=2, model="linear", drop_duplicates=True)
     assert np.array_equal(dense[16], stack[8])
     assert np.array_equal(dense[14], stack[7])  # made from two equal planes
-    assert "dropped 2 of 9 planes as duplicates" in caplog.text
-    assert "3 (as 2), 7 (as 6)" in caplog.text
-    assert "last plane is a duplicate but stays, as none follows it: 8 (as 6)" in caplog.text
+    assert "planes that repeat others: 3 (as 2), 7-8 (as 6)" in caplog.text
+    assert "left out 2 of 9 planes: 3 duplicate, 7 duplicate" in caplog.text
+    assert "kept, as the stack ends there: 8 duplicate" in caplog.text
 
 
 def test_a_long_run_of_duplicates_does_not_read_what_it_leaves_out() -> None:
@@ -717,3 +720,97 @@ def test_float_values_near_the_largest_do_not_become_infinite() -> None:
     assert np.isfinite(interpolate(stack, factor=4, model="cubic")).all()
     half = (stack / 6e33).astype(np.float16)
     assert np.isfinite(interpolate(half, factor=4, model="cubic")).all()
+
+
+def test_a_folder_of_slices_with_other_files_in_it_is_never_replaced(tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    options = {"factor": 2, "model": "linear", "format": "tiff-slices", "overwrite": True}
+    target = upsample(tmp_path / "a.tif", tmp_path / "b", **options)
+    (tmp_path / "b.replaced").mkdir()
+    (tmp_path / "b.replaced" / "mine.txt").write_text("mine")
+    upsample(tmp_path / "a.tif", target, **options)
+    (target / "notes.txt").write_text("mine")
+    before = sorted(path.name for path in target.iterdir())
+    with pytest.raises(OutputError, match="holds other files too"):
+        upsample(tmp_path / "a.tif", target, **options)
+    assert sorted(path.name for path in target.iterdir()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b", "b.replaced"]
+    assert (tmp_path / "b.replaced" / "mine.txt").read_text() == "mine"
+
+
+def test_an_output_that_exists_is_found_before_any_plane_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    (tmp_path / "b.tif").write_bytes(b"mine")
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a plane was read")
+
+    monkeypatch.setattr(TiffReader, "read", fail)
+    with pytest.raises(OutputExistsError, match="exists already"):
+        upsample(tmp_path / "a.tif", tmp_path / "b.tif", factor=2, skip="auto", align=True)
+
+
+def test_files_that_are_no_slices_do_not_hinder_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_png_slices(tmp_path / "a", make_stack())
+    write = TiffWriter.write
+
+    def fail(self: TiffWriter, z: int, planes: np.ndarray, stack: int) -> None:
+        if z >= 4:
+            raise OutputError("no space left")
+        write(self, z, planes, stack)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TiffWriter, "write", fail)
+        with pytest.raises(OutputError, match="no space left"):
+            upsample(tmp_path / "a", tmp_path / "b.tif", factor=2, model="linear", slab_depth=2)
+    (tmp_path / "a" / "run.log").write_text("mine")
+    target = upsample(tmp_path / "a", tmp_path / "b.tif", factor=2, model="linear", slab_depth=2, resume=True)
+    assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "format"), [(".ome.zarr", None), (".mrc", None), ("", "tiff-slices"), ("", "png-slices")]
+)
+def test_every_format_goes_on_and_gives_the_same_bytes(suffix: str, format: str | None, tmp_path: Path) -> None:
+    stack = np.stack([make_stack((5, 40, 48), "uint16", seed) for seed in range(2)], axis=1)
+    several = suffix == ".ome.zarr"
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        stack if several else stack[:, 0],
+        imagej=True,
+        metadata={"axes": "ZCYX" if several else "ZYX"},
+    )
+    options = {"factor": 2, "model": "cubic", "slab_depth": 2, "format": format}
+    whole = upsample(tmp_path / "a.tif", tmp_path / f"b{suffix}", **options)
+    before = {path.relative_to(whole): path.read_bytes() for path in [whole, *whole.rglob("*")] if path.is_file()}
+
+    def stop(progress: Progress) -> None:
+        if progress.done >= 6:
+            raise KeyboardInterrupt
+
+    shutil.rmtree(whole) if whole.is_dir() else whole.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        upsample(tmp_path / "a.tif", whole, report=stop, **options)
+    assert not whole.exists()
+    upsample(tmp_path / "a.tif", whole, resume=True, **options)
+    after = {path.relative_to(whole): path.read_bytes() for path in [whole, *whole.rglob("*")] if path.is_file()}
+    assert after == before
+
+
+def test_the_estimate_counts_the_planes_of_a_gap(tmp_path: Path) -> None:
+    stack = make_stack((9, 40, 48))
+    seen: list[int] = []
+    linear = create_interpolator("linear")
+
+    def counting(planes: np.ndarray, times: np.ndarray) -> np.ndarray:
+        seen.append(len(times))
+        return linear(planes, times)
+
+    for factor in (2, 4):
+        options = UpsampleOptions(factor=factor)
+        job = plan_job(ArrayReader(stack), options, needs=linear.needs, model="linear")
+        cost = estimate(job, ArrayReader(stack), counting)  # type: ignore[arg-type]
+        assert seen[-1] == factor - 1
+        assert cost.tiles == 8

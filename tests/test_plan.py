@@ -8,16 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zinterp.errors import BadOptionError
-from zinterp.plan import TOLERANCE, ZGrid, evenly, plan_slabs
+from zinterp.plan import TOLERANCE, ZGrid, checked_factor, evenly, plan_slabs
 
 depth_lists = st.lists(st.integers(1, 99), min_size=1, max_size=6, unique=True).map(
     lambda percents: [Fraction(p, 100) for p in sorted(percents)]
 )
 
 
+def by_factor(planes: int, factor: int) -> ZGrid:
+    """A grid of a whole number of times the density."""
+    return ZGrid.by_step(evenly(planes), Fraction(1, checked_factor(factor)))
+
+
 @given(planes=st.integers(2, 60), factor=st.integers(2, 12))
 def test_factor_gives_the_documented_count_and_exact_places(planes: int, factor: int) -> None:
-    grid = ZGrid.by_factor(planes, factor)
+    grid = by_factor(planes, factor)
     assert len(grid) == (planes - 1) * factor + 1
     places = [sum(grid.locate(k)) for k in range(len(grid))]
     assert places == [Fraction(k, factor) for k in range(len(grid))]
@@ -36,7 +41,7 @@ def test_depths_are_exact_decimals_and_only_even_ones_have_a_step() -> None:
         (2, 0),
     ]
     assert grid.step is None
-    assert ZGrid.by_depths(evenly(3), [0.25, 0.5, 0.75]) == ZGrid.by_factor(3, 4)
+    assert ZGrid.by_depths(evenly(3), [0.25, 0.5, 0.75]) == by_factor(3, 4)
 
 
 @given(planes=st.integers(2, 30), depths=depth_lists, depth=st.integers(1, 40), context=st.integers(1, 3))
@@ -76,7 +81,7 @@ def test_dropped_planes_leave_all_output_planes_in_their_places(grid: ZGrid) -> 
 
 
 def test_a_gap_around_dropped_planes_is_wide_and_its_depths_are_exact() -> None:
-    grid = ZGrid.by_factor(6, 2).without((2, 3))
+    grid = by_factor(6, 2).without((2, 3))
     assert grid.kept == (0, 1, 4, 5)
     assert [grid.locate(k) for k in range(2, 9)] == [(1, 0), *((1, Fraction(i, 6)) for i in range(1, 6)), (4, 0)]
     assert grid.after(1) == 4
@@ -84,17 +89,17 @@ def test_a_gap_around_dropped_planes_is_wide_and_its_depths_are_exact() -> None:
 
 @given(planes=st.integers(2, 9), context=st.integers(1, 4))
 def test_the_planes_around_a_gap_are_its_neighbours_and_the_ends_are_repeated(planes: int, context: int) -> None:
-    grid = ZGrid.by_factor(planes, 2)
+    grid = by_factor(planes, 2)
     for i in range(planes - 1):
         around = [min(max(k, 0), planes - 1) for k in range(i + 1 - context, i + 1 + context)]
         assert list(grid.around(i, context)) == around
 
 
 def test_the_planes_around_a_wide_gap_are_about_as_far_apart_as_it_is_wide() -> None:
-    assert ZGrid.by_factor(20, 2).without((10,)).around(9, 3) == (5, 7, 9, 11, 13, 15)
-    assert ZGrid.by_factor(20, 2).without((10,)).around(11, 3) == (9, 9, 11, 12, 13, 14)
-    assert ZGrid.by_factor(20, 2).without((7, 8, 10)).around(9, 3) == (5, 6, 9, 11, 13, 15)
-    assert ZGrid.by_factor(6, 2).without((2, 3)).around(1, 2) == (0, 1, 4, 5)
+    assert by_factor(20, 2).without((10,)).around(9, 3) == (5, 7, 9, 11, 13, 15)
+    assert by_factor(20, 2).without((10,)).around(11, 3) == (9, 9, 11, 12, 13, 14)
+    assert by_factor(20, 2).without((7, 8, 10)).around(9, 3) == (5, 6, 9, 11, 13, 15)
+    assert by_factor(6, 2).without((2, 3)).around(1, 2) == (0, 1, 4, 5)
 
 
 @given(grid=gapped_grids(), depth=st.integers(1, 40), context=st.integers(1, 3))
@@ -116,14 +121,14 @@ def test_slabs_read_kept_planes_only_and_all_they_need(grid: ZGrid, depth: int, 
 )
 def test_only_planes_of_the_stack_are_left_out_and_two_stay(dropped: tuple[int, ...], match: str) -> None:
     with pytest.raises(BadOptionError, match=match):
-        ZGrid.by_factor(5, 2).without(dropped)
+        by_factor(5, 2).without(dropped)
 
 
 def test_a_grid_whose_ends_are_left_out_is_shorter_and_its_planes_stay_in_their_places() -> None:
-    grid = ZGrid.by_factor(6, 2).without([0, 1, 3, 5])
+    grid = by_factor(6, 2).without([0, 1, 3, 5])
     assert grid.outputs == tuple(Fraction(k, 2) for k in range(4, 9))
     assert [grid.locate(k) for k in range(5)] == [(2, 0), *((2, Fraction(i, 4)) for i in (1, 2, 3)), (4, 0)]
-    assert ZGrid.by_factor(6, 2).without([3]).without([0, 1, 5]) == grid
+    assert by_factor(6, 2).without([3]).without([0, 1, 5]) == grid
 
 
 @given(planes=st.integers(2, 40), numerator=st.integers(1, 30), denominator=st.integers(1, 40))
@@ -154,6 +159,13 @@ def test_planes_at_unequal_places_are_met_at_their_true_depth(distances: list[Fr
         assert all(grid.locate(k)[0] in slab.source for k in slab.target)
 
 
+def test_planes_that_fall_between_output_planes_are_counted() -> None:
+    assert ZGrid.by_step(evenly(17), Fraction(3, 8)).missed == 11
+    assert by_factor(17, 3).missed == 0
+    with pytest.raises(BadOptionError, match="no output plane lies between the planes that stay"):
+        ZGrid.by_step([Fraction(z) for z in (0, 3, 4, 30)], Fraction(10)).without([0, 3])
+
+
 def test_planes_around_a_gap_are_as_far_apart_as_it_is_wide() -> None:
     grid = ZGrid.by_step([Fraction(z) for z in (0, 1, 2, 4, 6, 7, 8, 9)], Fraction(1, 2))
     assert grid.around(2, 2) == (0, 2, 3, 4)
@@ -177,8 +189,8 @@ def test_impossible_steps_and_places_are_refused(places: list[int], step: Fracti
 
 @given(planes=st.integers(3, 20), more=st.integers(1, 10), factor=st.integers(2, 5), depth=st.integers(1, 9))
 def test_a_growing_stack_does_not_move_finished_slabs(planes: int, more: int, factor: int, depth: int) -> None:
-    before = plan_slabs(ZGrid.by_factor(planes, factor), depth=depth, context=2)
-    after = plan_slabs(ZGrid.by_factor(planes + more, factor), depth=depth, context=2)
+    before = plan_slabs(by_factor(planes, factor), depth=depth, context=2)
+    after = plan_slabs(by_factor(planes + more, factor), depth=depth, context=2)
     for number, slab in enumerate(before):
         if len(slab.target) == depth and slab.source.stop < planes:  # the end plane did not stand in for later ones
             assert after[number] == slab
@@ -186,8 +198,8 @@ def test_a_growing_stack_does_not_move_finished_slabs(planes: int, more: int, fa
 
 @pytest.mark.parametrize("factor", [0, -3, 2.5, True, 1001, 10**9])
 def test_impossible_factors_are_refused(factor: int) -> None:
-    with pytest.raises(BadOptionError, match="expected a whole number of at least 2"):
-        ZGrid.by_factor(5, factor)
+    with pytest.raises(BadOptionError, match="expected a whole number from 1 to 1000"):
+        by_factor(5, factor)
 
 
 @pytest.mark.parametrize("depths", [[], [0], [1], [0.5, 0.5], [-0.5], [1.5]])
@@ -210,11 +222,11 @@ def test_thirds_can_be_said_and_absurd_numbers_cost_nothing() -> None:
 
 def test_a_single_plane_has_nothing_in_between() -> None:
     with pytest.raises(BadOptionError, match="got 1 plane"):
-        ZGrid.by_factor(1, 2)
+        by_factor(1, 2)
 
 
 def test_planes_outside_of_the_grid_and_empty_slabs_are_refused() -> None:
-    grid = ZGrid.by_factor(3, 2)
+    grid = by_factor(3, 2)
     with pytest.raises(IndexError, match="expected 0 to 4"):
         grid.locate(5)
     with pytest.raises(BadOptionError, match="slab depth is 0"):

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from zinterp.errors import BadOptionError, InputError
-from zinterp.positions import Positions, in_micrometres, read_positions
+from zinterp.positions import Positions, in_micrometres, read_positions, spacing
 
+NM = Fraction(1, 1000)
 Z = tuple(Fraction(text) for text in ("0", "20.5", "41"))
 
 
@@ -44,6 +45,8 @@ def test_numbers_and_units_are_found(text: str, column: str, unit: str, tmp_path
         ("a,b\n1,2\n", ":c", "has the columns a, b, expected one called c"),
         ("z,b\n1,2\n,3\n", "", "for plane 1, expected a number"),
         ("1 parsec\n", "", "holds no numbers"),
+        ("0\n1,4\n2,1\n", "", "write decimals with a point, or separate columns with semicolons"),
+        ("z\n" + "9" * 200000, "", "is no table"),
     ],
 )
 def test_what_is_no_list_of_positions_is_refused(text: str, column: str, match: str, tmp_path: Path) -> None:
@@ -70,3 +73,23 @@ def test_without_a_unit_the_plane_distance_decides() -> None:
     assert in_micrometres(Positions(Z), None) is None
     with pytest.raises(BadOptionError, match=r"mean distance of 20.5 without a unit, and the file's is 1 µm"):
         in_micrometres(Positions(Z), 1.0)
+
+
+def test_rounded_positions_are_evenly_spaced() -> None:
+    positions = [Fraction(f"{z / 300:.4f}") for z in range(1000)]  # 3.333 nm to 0.1 nm
+    distance, places = spacing(positions, NM / 10)
+    assert places is None
+    assert float(distance) == pytest.approx(1 / 300, rel=1e-4)
+
+
+def test_positions_with_planes_that_lack_are_whole_numbers_of_plane_distances() -> None:
+    positions = [5 * NM * k for k in (3, 4, 5, 8, 9)]
+    assert spacing(positions, NM / 10) == (5 * NM, (0, 1, 2, 5, 6))
+
+
+@pytest.mark.parametrize("digit", [NM / 100, NM])  # the second is too rough to tell rounding from differences
+def test_uneven_positions_are_kept_exactly(digit: Fraction) -> None:
+    positions = [z * NM for z in (0, 4, 10, 14)]
+    distance, places = spacing(positions, digit)
+    assert distance == Fraction(14, 3) * NM
+    assert places == (0, Fraction(6, 7), Fraction(15, 7), 3)

@@ -1,6 +1,7 @@
 """Real volumes: the network against classical interpolation, and the files that microscopes write."""
 
 import io
+import warnings
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -137,7 +138,10 @@ def test_all_channels_and_times_of_a_real_hyperstack_go_through_in_their_order(d
 @pytest.mark.parametrize("name", ["emd_3197.map", "tomogram.mrc"])
 def test_a_map_stays_a_map_as_mrcfile_sees_it(name: str, data: Path, tmp_path: Path) -> None:
     target = upsample(data / "formats" / name, tmp_path / name, factor=2, model="cubic")
-    with mrcfile.open(data / "formats" / name) as before, mrcfile.open(target) as after:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tomogram's own header lacks the MAP id
+        before = mrcfile.open(data / "formats" / name, permissive=True)
+    with before, mrcfile.open(target) as after:
         assert after.data.dtype == before.data.dtype
         assert np.array_equal(after.data[::2], before.data)
         assert float(after.voxel_size.z) == pytest.approx(float(before.voxel_size.z) / 2, rel=1e-5)

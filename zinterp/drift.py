@@ -35,6 +35,7 @@ SPREAD = 0.09  # of a tile's edge: unrelated planes' tiles differ by 0.1 to 0.16
 LIKENESS = 0.3  # correlation: serial sections of brain have 0.45 to 0.77, unrelated planes less, if they are not tiny
 ERROR = 0.2  # pixels: a smaller standard error makes any shift a measurement,
 PART = 1 / 2  # of the shift: or one smaller than this; with other shifts the error is as likely to grow
+SAMPLE = 32  # pairs of planes that are looked at where a rough idea will do
 BRIDGE = 3  # planes after a break that are compared with the last one before it
 
 
@@ -105,7 +106,7 @@ def is_measurable(reader: VolumeReader) -> bool:
     return reader.info.shape[0] > 1 and min(reader.info.shape[1:]) >= SMALLEST
 
 
-def sample_steps(reader: VolumeReader, count: int = 16) -> list[tuple[int, Shift]]:
+def sample_steps(reader: VolumeReader, count: int = SAMPLE) -> list[tuple[int, Shift]]:
     """Measure the shifts between some neighbouring planes, spread evenly over the stack.
 
     Parameters

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zinterp.drift import shifted
 from zinterp.interpolators import Interpolator
 from zinterp.job import Job
 from zinterp.pipeline import context_planes, read_slab
@@ -35,11 +36,12 @@ def estimate(job: Job, reader: VolumeReader, interpolator: Interpolator) -> Esti
     rows, cols = job.layout.tile
     padding = [(0, 0), (0, max(0, rows - planes.shape[1])), (0, max(0, cols - planes.shape[2]))]
     tile = np.pad(planes, padding, mode="symmetric")[None, :, :rows, :cols]
-    depths = 1 if job.stacks[0].drift else grid.per_gap  # aligned planes are made one by one
+    drift = job.stacks[0].drift
+    depths = 1 if drift else max(grid.per_gap - 1, 1)  # aligned planes are made one by one
     times = np.linspace(0, 1, depths + 2, dtype=np.float32)[1:-1]
     interpolator(tile, times)  # the first call also loads and sets up
     start = time.perf_counter()
-    interpolator(tile, times)
+    interpolator(shifted(tile[0], [(0.5, 0.5)] * tile.shape[1])[None] if drift else tile, times)
     made = job.synthesised / len(times)  # in gaps of this many planes
     count = round(job.layout.counts[0] * job.layout.counts[1] * made)
     return Estimate(count, time.perf_counter() - start)

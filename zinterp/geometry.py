@@ -1,18 +1,20 @@
 """Where the planes of a job lie: what the file says and what the user says, put together."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import isfinite
+from pathlib import Path
 
 from zinterp.errors import BadOptionError, BadVolumeError
 from zinterp.options import UpsampleOptions
 from zinterp.plan import ZGrid, checked_places, evenly
-from zinterp.positions import Positions, in_micrometres, read_positions
+from zinterp.positions import Positions, in_micrometres, read_positions, spacing
 from zinterp.volume import VolumeInfo, VoxelSize, exact, parse_length
 
 logger = logging.getLogger(__name__)
 
+NAMES = "names"  # as positions: those in the names of slices
 SQUARE = 0.01  # by which the edges of pixels that count as square may differ
 SIMPLE = 1000  # largest denominator of a ratio that a rounded one is taken for
 ROUNDING = Fraction(1, 10**6)  # how exactly files give lengths
@@ -64,9 +66,7 @@ def place_planes(info: VolumeInfo, options: UpsampleOptions) -> Geometry:
         raise BadVolumeError(
             f"the stack has {info.shape[0]} plane, expected at least 2: there is nothing in between{hint}"
         )
-    info = with_voxel_size(info, options.voxel_size)
-    if options.positions is not None:
-        info = with_positions(info, options)
+    info = measured(info, options)
     places = info.places or evenly(info.shape[0])
     if options.depths is not None:
         grid = ZGrid.by_depths(places, options.depths)
@@ -97,33 +97,50 @@ def with_voxel_size(info: VolumeInfo, given: VoxelSize | None) -> VolumeInfo:
     return replace(info, voxel_size=given.otherwise(info.voxel_size), voxel_size_source=source)
 
 
+def measured(info: VolumeInfo, options: UpsampleOptions) -> VolumeInfo:
+    """The volume with the voxel size and the positions that hold for a job, and where these come from."""
+    info = with_voxel_size(info, options.voxel_size)
+    return info if options.positions is None else with_positions(info, options)
+
+
 def with_positions(info: VolumeInfo, options: UpsampleOptions) -> VolumeInfo:
-    """The volume with planes at measured positions; the plane distance becomes their mean distance."""
-    given = options.positions
-    if isinstance(given, str) or not isinstance(given, Sequence):
-        positions = read_positions(given or "")
-    else:
-        positions = Positions(tuple(Fraction(str(value)) for value in given), "um")
+    """The volume with planes at measured positions; the plane distance becomes theirs."""
+    positions, source = given_positions(info, options)
     if len(positions.values) != info.shape[0]:
         raise BadOptionError(
             f"got {len(positions.values)} positions, expected {info.shape[0]}, one for each plane of the stack"
         )
     checked_places(positions.values)
-    first, last = positions.values[0], positions.values[-1]
-    mean = (last - first) / (info.shape[0] - 1)
     micrometres = in_micrometres(positions, info.voxel_size.z)
-    size, source = info.voxel_size, info.voxel_size_source
-    if micrometres is not None:
-        distance = float((micrometres[-1] - micrometres[0]) / (info.shape[0] - 1))
-        if size.z and not 0.99 < distance / size.z < 1.01:
-            logger.warning(
-                "planes are %g nm apart by their positions, and %g nm by the file: the positions hold",
-                distance * 1e3,
-                size.z * 1e3,
+    distance, places = spacing(micrometres or positions.values)
+    info = replace(info, places=places)
+    if micrometres is None:
+        return info
+    size = replace(info.voxel_size, z=float(distance))
+    if info.voxel_size.z and not 0.99 < float(distance) / info.voxel_size.z < 1.01:
+        logger.warning(
+            "planes are %g nm apart by their positions, and %g nm by the file: the positions hold",
+            *(float(distance) * 1e3, info.voxel_size.z * 1e3),
+        )
+    source = " and ".join(filter(None, (info.voxel_size_source, source)))
+    return replace(info, voxel_size=size, voxel_size_source=source)
+
+
+def given_positions(info: VolumeInfo, options: UpsampleOptions) -> tuple[Positions, str]:
+    """The positions that a user gave or named, and how to call them."""
+    given = options.positions
+    if given == NAMES:
+        if info.measured is None:
+            raise BadVolumeError(
+                "the names of the slices hold no positions, expected some like z=0.1250um in each of them"
             )
-        size, source = replace(size, z=distance), ", ".join(filter(None, (source, "z from positions")))
-    places = tuple((value - first) / mean for value in positions.values)
-    return replace(info, voxel_size=size, voxel_size_source=source, places=places)
+        return Positions(info.measured, "um"), "positions in names"
+    if isinstance(given, str | Path):
+        return read_positions(given), "measured positions"
+    values = [float(value) for value in given or ()]
+    if not all(map(isfinite, values)):
+        raise BadOptionError("the positions are not all finite, expected one in micrometres for each plane")
+    return Positions(tuple(map(exact, values)), "um"), "measured positions"
 
 
 def wanted_step(size: VoxelSize, options: UpsampleOptions) -> Fraction:

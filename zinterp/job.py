@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import psutil
 from zinterp import __version__
 from zinterp.defects import Defect, describe_defects, find_defects
 from zinterp.drift import Drift, measure_drift, sample_steps
-from zinterp.duplicates import Duplicate, describe, find_duplicates
+from zinterp.duplicates import describe, find_duplicates
 from zinterp.errors import BadOptionError, BadVolumeError
 from zinterp.geometry import Geometry, place_planes
 from zinterp.interpolators.base import Needs
@@ -22,6 +23,7 @@ from zinterp.io import (
     FORMATS,
     OutputOptions,
     check_target,
+    files_of,
     format_of,
     is_zarr,
     name_of,
@@ -94,8 +96,8 @@ class Job:
             "source_shape": list(self.source.shape),
             "dtype": self.source.dtype.name,
             "step": str(grid.step) if grid.step else None,
-            "outputs": None if grid.step else [str(place) for place in grid.outputs],
-            "positions": None if grid.is_even else [str(place) for place in grid.acquired],
+            "outputs": None if grid.step else [decimal(place) for place in grid.outputs],
+            "positions": None if grid.is_even else [decimal(place) for place in grid.acquired],
             "dropped_planes": [list(stack.grid.dropped) for stack in self.stacks],
             "aligned": any(stack.drift is not None for stack in self.stacks),
             "model": self.model,
@@ -136,9 +138,10 @@ def plan_job(
     depth = options.slab_depth or choose_slab_depth(info, geometry.grid, needs, memory)
     layout = choose_tiles(info, options, needs, memory)
     volumes = [OneStack(reader, number) for number in range(info.stacks)]
-    for volume in volumes if info.dtype.kind == "f" and not options.fill_nonfinite else ():
-        refuse_nonfinite(volume)
     grids, notes = leave_out(volumes, geometry.grid, options)
+    for volume, grid in zip(volumes, grids, strict=True):
+        if info.dtype.kind == "f" and not options.fill_nonfinite:
+            refuse_nonfinite(volume, grid.kept)
     geometry = replace(geometry, grid=replace(geometry.grid, outputs=grids[0].outputs))
     if not any(grid.synthesised for grid in grids):
         raise BadOptionError(
@@ -149,7 +152,7 @@ def plan_job(
     if files:
         name, why = output_format(reader.info, output, target, options.format)
         output = replace(output, format=name)
-        notes += [*notes_on_lengths(geometry), *([why] if why else [])]
+        notes += [*notes_on_planes(geometry), *([why] if why else [])]
     drifts, drift_notes = align(volumes, grids, options)
     stacks = tuple(
         Stack(grid, choose_range(Normalizer.fit(sample_planes(volume, grid.kept)), options), drift)
@@ -175,18 +178,16 @@ def plan_job(
 
 def output_info(geometry: Geometry) -> VolumeInfo:
     """What the output will be, its format still that of the input."""
-    info, first = geometry.source, geometry.grid.outputs[0]
+    info, first = geometry.source, geometry.z(geometry.grid.outputs[0])
     origin = info.origin
-    if first and origin is None and geometry.z(first) is not None:
-        origin = (0.0, 0.0, 0.0)
-    if first and origin is not None:
-        origin = (geometry.z(first) or origin[0], *origin[1:])
+    if geometry.grid.outputs[0] and first is not None:
+        origin = (first, *(origin[1:] if origin else (0.0, 0.0)))
     shape = (len(geometry.grid), *info.shape[1:])
-    return replace(info, shape=shape, voxel_size=geometry.voxel_size, origin=origin, places=None)
+    return replace(info, shape=shape, voxel_size=geometry.voxel_size, origin=origin, places=None, measured=None)
 
 
-def notes_on_lengths(geometry: Geometry) -> list[str]:
-    """What a user is told about lengths that are not known, or that the output cannot say."""
+def notes_on_planes(geometry: Geometry) -> list[str]:
+    """What a user is told about planes and lengths that the output will not have."""
     notes = []
     if geometry.source.voxel_size.z is None:
         known = geometry.source.voxel_size.x is not None
@@ -194,47 +195,63 @@ def notes_on_lengths(geometry: Geometry) -> list[str]:
         notes.append(f"the plane distance is not known, so the output has none: give --voxel-size {what}")
     if geometry.grid.step is None:
         notes.append("the planes are not evenly spaced, which no voxel size can say: the output has none along z")
+    if missed := geometry.grid.missed:
+        notes.append(
+            f"{missed} of {len(geometry.grid.kept)} acquired planes lie between output planes and are not in the output"
+        )
     return notes
 
 
 def leave_out(volumes: Sequence[OneStack], grid: ZGrid, options: UpsampleOptions) -> tuple[list[ZGrid], list[str]]:
     """The grid of each stack without its duplicates and defects, where these are to be dropped, and notes on them."""
-    automatic = parse_skip(options.skip)[1]
-    notes: list[str] = []
-    if grid.dropped:
-        notes.append(f"left out {len(grid.dropped)} of {len(grid.acquired)} planes: {numbered(grid.dropped)}")
-    if not automatic and not options.drop_duplicates:
-        return [grid] * len(volumes), notes
-    last = len(grid.acquired) - 1
-    grids, found = [], []
-    for number, volume in enumerate(volumes):
+    notes = (
+        [f"left out {len(grid.dropped)} of {len(grid.acquired)} planes: {numbered(grid.dropped)}"]
+        if grid.dropped
+        else []
+    )
+    found = [find_bad(volume, options) for volume in volumes]
+    bad = [{*planes} - {*grid.dropped} for planes in found]
+    common = set.intersection(*bad)
+    grids = []
+    for number, planes in enumerate(bad):
         of = f" of stack {number}" if len(volumes) > 1 else ""
-        defects: tuple[Defect, ...] = ()
-        if options.drop_duplicates:
-            duplicates = find_duplicates(volume, options.drop_duplicates)
-            notes += [note + of for note in notes_on(duplicates, last)]
-            defects = tuple(Defect(d.plane, "duplicate") for d in duplicates)
-        if automatic:
-            defects = find_defects(volume)
-            notes += (
-                [f"left out {len(defects)} of {last + 1} planes{of}: {describe_defects(defects)}"] if defects else []
-            )
-        # nothing follows a last plane that only repeats: it stays
-        found.append({d.plane for d in defects if d.plane < last or d.kind != "duplicate"} - set(grid.dropped))
-        if len({d.plane for d in defects} | {*grid.dropped}) > last - 1:
+        listed = describe_defects([found[number][plane] for plane in sorted(planes)])
+        if len(grid.kept) - len(planes) < 2:
             raise BadVolumeError(
-                f"{len(defects)} of {last + 1} planes{of} are no use ({describe_defects(defects)}), expected at "
-                "least two that differ: there is nothing in between"
+                f"{len(planes)} of {len(grid.acquired)} planes{of} are no use ({listed}), expected at least two that "
+                "differ: there is nothing in between"
             )
-    if not any(found):
-        logger.info("no plane is to be left out")
-    common = set.intersection(*found)
-    for planes in found:
         ends = {*takewhile(planes.__contains__, grid.kept), *takewhile(planes.__contains__, reversed(grid.kept))}
-        if ends - common:  # all stacks end at the same planes
-            notes.append(f"planes {numbered(sorted(ends - common))} stay, as other channels or times have them")
-        grids.append(grid.without(sorted(planes - (ends - common))))
+        # an end that only repeats has nothing beyond it and is no worse than its likes; all stacks end alike
+        stay = {k for k in ends if found[number][k].kind == "duplicate" and k == grid.kept[-1]} | (ends - common)
+        if out := sorted(planes - stay):
+            listed = describe_defects([found[number][plane] for plane in out])
+            notes.append(f"left out {len(out)} of {len(grid.acquired)} planes{of}: {listed}")
+        if stay:
+            listed = describe_defects([found[number][plane] for plane in sorted(stay)])
+            notes.append(f"kept, as the stack ends there{of}: {listed}")
+        grids.append(grid.without(out))
+    if not any(bad) and (options.drop_duplicates or parse_skip(options.skip)[1]):
+        logger.info("no plane is to be left out")
     return grids, notes
+
+
+def find_bad(volume: OneStack, options: UpsampleOptions) -> dict[int, Defect]:
+    """The planes of a stack that are not to be used, as far as the options say to look for them."""
+    bad: dict[int, Defect] = {}
+    if options.drop_duplicates:
+        duplicates = find_duplicates(volume, options.drop_duplicates)
+        if duplicates:
+            logger.info("planes that repeat others: %s", describe(duplicates))
+        bad |= {d.plane: Defect(d.plane, "duplicate") for d in duplicates}
+    if parse_skip(options.skip)[1]:
+        bad |= {defect.plane: defect for defect in find_defects(volume)}
+    return bad
+
+
+def decimal(place: Fraction) -> float:
+    """A place as a short decimal."""
+    return float(f"{float(place):.12g}")
 
 
 def numbered(planes: Sequence[int]) -> str:
@@ -242,34 +259,23 @@ def numbered(planes: Sequence[int]) -> str:
     return ", ".join(map(str, planes[:8])) + (f" and {len(planes) - 8} more" if len(planes) > 8 else "")
 
 
-def notes_on(duplicates: Sequence[Duplicate], last: int) -> list[str]:
-    """What a user is told about duplicates."""
-    dropped = [d for d in duplicates if d.plane < last]
-    notes = []
-    if dropped:
-        notes.append(
-            f"dropped {len(dropped)} of {last + 1} planes as duplicates, to be made from the planes around them: "
-            + describe(dropped)
-        )
-    if len(dropped) < len(duplicates):
-        notes.append(f"the last plane is a duplicate but stays, as none follows it: {describe(duplicates[-1:])}")
-    return notes
-
-
 def align(
     volumes: Sequence[OneStack], grids: Sequence[ZGrid], options: UpsampleOptions
 ) -> tuple[list[Drift | None], list[str]]:
     """The drift of each stack where it is to be taken out; else a note where it looks large."""
     if options.align:
-        return [measure_drift(volume, grid.kept) for volume, grid in zip(volumes, grids, strict=True)], []
-    steps = sample_steps(volumes[0])
-    plane, largest = max(
-        ((plane, float(np.hypot(*step))) for plane, step in steps), key=lambda s: s[1], default=(0, 0.0)
-    )
+        drifts = [measure_drift(volume, grid.kept) for volume, grid in zip(volumes, grids, strict=True)]
+        step, plane = max(drift.largest_step for drift in drifts)
+        if not step:
+            return [None] * len(volumes), ["no drift could be measured, so that there is none to take out"]
+        logger.info("taking out drift of up to %.1f pixels from plane to plane, after plane %d", step, plane)
+        return [drift if drift.largest_step[0] else None for drift in drifts], []
+    steps = [(float(np.hypot(*step)), plane) for volume in volumes for plane, step in sample_steps(volume)]
+    largest, plane = max(steps, default=(0.0, 0))
     if largest <= LARGE_DRIFT:
         return [None] * len(volumes), []
     return [None] * len(volumes), [
-        f"planes drift by up to {largest:.1f} pixels, after plane {plane}: --align takes that out before interpolating"
+        f"planes drift by {largest:.1f} pixels or more, after plane {plane}: --align takes that out"
     ]
 
 
@@ -325,9 +331,9 @@ def sample_planes(reader: VolumeReader, kept: Sequence[int]) -> list[np.ndarray[
     return [reader.read(range(k, k + 1))[0, ::step, ::step].copy() for k in indices]
 
 
-def refuse_nonfinite(reader: VolumeReader) -> None:
-    """Look through a float volume and refuse it if it has NaN or infinite values, saying how many and where."""
-    counts = {k: int(np.count_nonzero(~np.isfinite(reader.read(range(k, k + 1))))) for k in range(reader.info.shape[0])}
+def refuse_nonfinite(reader: VolumeReader, kept: Sequence[int]) -> None:
+    """Look through the planes that are kept and refuse NaN or infinite values, saying how many and where."""
+    counts = {k: int(np.count_nonzero(~np.isfinite(reader.read(range(k, k + 1))))) for k in kept}
     bad = [k for k, count in counts.items() if count]
     if bad:
         where = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
@@ -369,10 +375,8 @@ def output_options(job: Job, options: UpsampleOptions, *, resume: bool) -> Outpu
 
 def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str, Any]:
     """What two jobs must share for one to go on with the other's output."""
-    disk = on_disk(source)
-    files = [disk] if disk.is_file() else [p for p in disk.rglob("*") if p.is_file()]
-    status = [path.stat() for path in files]
-    size = job.output.voxel_size
+    status = [path.stat() for path in files_of(source)]
+    sizes = [job.source.voxel_size, job.output.voxel_size]
     return {
         "source": str(source.resolve()),
         "source_modified": max((s.st_mtime_ns for s in status), default=0),
@@ -380,7 +384,8 @@ def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str
         **job.record(),
         "channel": options.channel,
         "time": options.time,
-        "voxel_size": [size.z, size.y, size.x],
+        "voxel_size": [[size.z, size.y, size.x] for size in sizes],
+        "origin": job.output.origin,
         "slab_depth": len(job.slabs[0].target),
         "format": job.output.format,
         "ngff": options.ngff,

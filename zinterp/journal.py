@@ -11,6 +11,8 @@ from filelock import FileLock, Timeout
 
 from zinterp.errors import BadOptionError, OutputError
 
+LONGEST = 80  # characters of a value in a message
+
 
 class Journal:
     """A text file: one line of JSON that says which job it is, then the number of each finished slab.
@@ -40,8 +42,8 @@ class Journal:
             for field in wanted | found:
                 if found.get(field) != wanted.get(field):
                     raise BadOptionError(
-                        f"the unfinished output was begun with {field} {found.get(field)!r}, this job has "
-                        f"{wanted.get(field)!r}: use the same options, or start again without --resume"
+                        f"the unfinished output was begun with {field} {shortened(found.get(field))}, this job has "
+                        f"{shortened(wanted.get(field))}: use the same options, or start again without --resume"
                     )
             # a line that a crash cut short is not a number followed by a mark, and its slab is made again
             self.done = {int(line[:-1]) for line in lines[1:] if line.endswith(";") and line[:-1].isdigit()}
@@ -92,6 +94,12 @@ def locked(target: Path) -> Iterator[None]:
 def journal_path(target: Path) -> Path:
     """Where the journal of an output lies."""
     return target.with_name(target.name + ".journal")
+
+
+def shortened(value: object) -> str:
+    """A value in a message, not too long."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def parse(line: str) -> dict[str, Any]:

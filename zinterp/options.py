@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
+from operator import index
 from pathlib import Path
 
 from zinterp.duplicates import checked_threshold
 from zinterp.errors import BadOptionError
-from zinterp.io import NGFF_VERSIONS, OUTPUT_FORMATS, InputOptions
+from zinterp.io import NGFF_VERSIONS, OUTPUT_FORMATS
 from zinterp.plan import checked_factor
 from zinterp.volume import VoxelSize, parse_length
 
@@ -32,7 +33,8 @@ class UpsampleOptions:
     isotropic : bool
         Instead of a factor: output planes as far apart as pixels.
     positions : str, Path, sequence of float or None
-        Where each input plane was measured to lie: a file, see ``read_positions``, or micrometres.
+        Where each input plane was measured to lie: a file, see ``read_positions``, or micrometres; ``names`` goes by
+        the names of slices, as in ``slice_00012_z=0.1250um.tif``.
     skip : str, sequence of int or None
         Input planes, counted from 0, to leave out, so that the gap around them is wider: numbers, or text like
         ``17,20-22``; ``auto`` in it leaves out what ``find_defects`` finds.
@@ -107,7 +109,7 @@ class UpsampleOptions:
     resume: bool = False
 
     def __post_init__(self) -> None:
-        wanted = [name for name in GEOMETRIES if getattr(self, name) not in (None, False)]
+        wanted = [name for name in GEOMETRIES if getattr(self, name) is not None and getattr(self, name) is not False]
         if len(wanted) != 1:
             given = " and ".join(wanted) or f"none of {', '.join(GEOMETRIES)}"
             raise BadOptionError(f"got {given}, expected one of them: give --factor 4")
@@ -115,12 +117,19 @@ class UpsampleOptions:
             checked_factor(self.factor)
         if isinstance(self.z_step, str):
             parse_length(self.z_step)
-        elif self.z_step is not None and not 0 < self.z_step < inf:
+        elif self.z_step is not None and not (not isinstance(self.z_step, bool) and 0 < self.z_step < inf):
             raise BadOptionError(f"the step is {self.z_step} µm, expected a positive length: give 0.005")
-        if self.depths is not None and self.positions is not None:
+        if self.depths is not None and (self.positions is not None or self.fill_gaps):
+            given = "positions" if self.positions is not None else "gaps to fill"
             raise BadOptionError(
-                "got positions and depths, expected evenly spaced output planes: give --factor, --z-step or --isotropic"
+                f"got {given} and depths, expected evenly spaced output planes: give --factor, --z-step or --isotropic"
             )
+        if self.positions is not None and self.fill_gaps:
+            raise BadOptionError("got positions and gaps to fill, expected one: positions say where planes lack")
+        if self.voxel_size is not None:
+            known = [v for v in (self.voxel_size.z, self.voxel_size.y, self.voxel_size.x) if v is not None]
+            if not all(0 < length < inf for length in known):
+                raise BadOptionError(f"the voxel size is {self.voxel_size}, expected positive lengths")
         parse_skip(self.skip)
         if self.format is not None and self.format not in OUTPUT_FORMATS:
             raise BadOptionError(f"the format is {self.format!r}, expected one of {', '.join(OUTPUT_FORMATS)}")
@@ -142,11 +151,6 @@ class UpsampleOptions:
             return "z" + re.sub(r"\s+", "", step)
         return "isotropic" if self.isotropic else f"d{len(self.depths or ())}"
 
-    @property
-    def input(self) -> InputOptions:
-        """How the input is read."""
-        return InputOptions(self.channel, self.time, self.keep_databar, self.fill_gaps)
-
 
 def parse_skip(skip: str | Sequence[int] | None) -> tuple[tuple[int, ...], bool]:
     """Planes to leave out, as numbers or as text like ``17,20-22`` -> their numbers, and whether ``auto`` is among it.
@@ -157,7 +161,12 @@ def parse_skip(skip: str | Sequence[int] | None) -> tuple[tuple[int, ...], bool]
         If the text is something else.
     """
     if not isinstance(skip, str):
-        return tuple(skip or ()), False
+        try:
+            return tuple(index(plane) for plane in (() if skip is None else skip)), False
+        except TypeError as error:
+            raise BadOptionError(
+                f"the planes to leave out are {skip!r}, expected whole numbers: give [17, 20]"
+            ) from error
     planes: list[int] = []
     parts = [part.strip() for part in skip.split(",")]
     for part in parts:

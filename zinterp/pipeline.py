@@ -20,12 +20,12 @@ from zinterp.executors.serial import run_serial
 from zinterp.geometry import place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
-from zinterp.io import check_dtype, check_target, create_volume, open_volume
+from zinterp.io import check_dtype, check_free, check_target, create_volume, open_volume
 from zinterp.job import Job, check_output, default_target, fingerprint, output_options, plan_job
 from zinterp.journal import Journal, journal_path, locked
 from zinterp.options import UpsampleOptions
 from zinterp.plan import Slab
-from zinterp.planes_table import as_columns, check_table, write_table
+from zinterp.planes_table import check_table, planes_table, write_table
 from zinterp.tiling import apply_tiled
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize, partial_path
 
@@ -58,7 +58,7 @@ def upsample(
     Parameters
     ----------
     source : str or Path
-        A TIFF stack or OME-Zarr folder.
+        A stack or a folder of slices, see ``open_volume``.
     target : str or Path or None
         The output; None is ``<stem>_x4`` with the input's suffix beside the input.
     interpolator : Interpolator or None
@@ -96,14 +96,21 @@ def opened(
     source: Path, target: Path, options: UpsampleOptions, interpolator: Interpolator | None = None
 ) -> Iterator[tuple[Job, VolumeReader, Interpolator]]:
     """Open the input, build the interpolator and plan the job, all checked, with nothing written yet."""
-    reader = open_volume(source, options.input)
+    reader = open_volume(
+        source,
+        channel=options.channel,
+        time=options.time,
+        keep_databar=options.keep_databar,
+        fill_gaps=options.fill_gaps,
+    )
     try:
         place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
+        check_free(target, overwrite=options.overwrite)
+        if options.planes_table is not None:
+            check_table(Path(options.planes_table), (source, target), replace=options.overwrite or options.resume)
         interpolator = interpolator or build_interpolator(options)
         job = plan_job(reader, options, needs=interpolator.needs, model=interpolator.identity, target=target)
         check_output(source, target, job, options)
-        if options.planes_table is not None:
-            check_table(Path(options.planes_table), overwrite=options.overwrite or options.resume)
         yield job, reader, interpolator
     finally:
         reader.close()
@@ -133,7 +140,7 @@ def interpolate(
 
     Returns
     -------
-    ndarray, shape ((Z - 1) * factor + 1, Y, X), dtype of the input
+    ndarray, shape ((Z - 1) * factor + 1, Y, X) with a factor and no end plane left out, dtype of the input
 
     Raises
     ------
@@ -250,7 +257,7 @@ def run_job(
     resume = options.resume and begun
     journal = Journal(target, fingerprint(source, job, options), resume=resume)
     program = f"zinterp {zinterp.__version__}"
-    record = {"program": program, "source": source.name, **job.record(), "planes": as_columns(job)}
+    record = {"program": program, "source": source.name, **job.record(), "planes": planes_table(job)}
     try:
         writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
     except BaseException:
@@ -260,8 +267,6 @@ def run_job(
     try:
         doubled = run_slabs(job, reader, writer, interpolator, journal, report)
         check_target(target, job.output, overwrite=options.overwrite, resume=True)
-        if options.planes_table is not None:
-            write_table(Path(options.planes_table), job)
         writer.finish()
     except BaseException as error:
         if isinstance(error, InputError | BadVolumeError) and not is_passing(error) and not resume:
@@ -273,6 +278,8 @@ def run_job(
             logger.warning("%s is unfinished: the same command with --resume goes on", target)
         raise
     journal.remove()
+    if options.planes_table is not None:
+        write_table(Path(options.planes_table), job)
     if doubled and not options.drop_duplicates:
         logger.warning(
             "%s: planes that are equal bit for bit, kept as they are: %s; --drop-duplicates would make them anew",

@@ -38,17 +38,6 @@ class ZGrid:
     dropped: tuple[int, ...] = ()
 
     @classmethod
-    def by_factor(cls, planes: int, factor: int) -> Self:
-        """A grid of ``factor`` times the density: ``(planes - 1) * factor + 1`` planes.
-
-        Raises
-        ------
-        BadOptionError
-            If there are fewer than two planes, or the factor is not a whole number of at least 1.
-        """
-        return cls.by_step(evenly(planes), Fraction(1, checked_factor(factor)))
-
-    @classmethod
     def by_step(cls, acquired: Sequence[Fraction], step: Fraction) -> Self:
         """A grid with planes every ``step`` from the first input plane on, none beyond the last.
 
@@ -116,10 +105,12 @@ class ZGrid:
                 f"{len(dropped)} of {count} planes are to be left out, expected at least two that stay: there is "
                 "nothing in between"
             )
-        kept = [place for i, place in enumerate(self.acquired) if i not in set(dropped)]
-        inside = tuple(
-            place for place in self.outputs if kept[0] - self.tolerance <= place <= kept[-1] + self.tolerance
-        )
+        out = set(dropped)
+        kept = [place for i, place in enumerate(self.acquired) if i not in out]
+        first, last = kept[0] - self.tolerance, kept[-1] + self.tolerance
+        inside = tuple(place for place in self.outputs if first <= place <= last)
+        if not inside:
+            raise BadOptionError("no output plane lies between the planes that stay: give a smaller step")
         return replace(self, outputs=inside, dropped=dropped)
 
     def __len__(self) -> int:
@@ -168,6 +159,11 @@ class ZGrid:
         if not 0 <= k < len(self):
             raise IndexError(f"got output plane {k}, expected 0 to {len(self) - 1}")
         return self._located[k]
+
+    @property
+    def missed(self) -> int:
+        """How many kept planes fall between output planes, and so are not in the output."""
+        return len(self.kept) - (len(self) - self.synthesised)
 
     @property
     def synthesised(self) -> int:
@@ -228,8 +224,8 @@ def checked_factor(factor: int) -> int:
     whole = isinstance(factor, int) and not isinstance(factor, bool)
     if not whole or not 1 <= factor <= LARGEST_FACTOR:
         raise BadOptionError(
-            f"the factor is {factor}, expected a whole number of at least 2 and at most {LARGEST_FACTOR}; "
-            "other spacings are given by --z-step or --depths"
+            f"the factor is {factor}, expected a whole number from 1 to {LARGEST_FACTOR}; other spacings are given by "
+            "--z-step or --depths"
         )
     return factor
 

@@ -3,13 +3,12 @@
 import csv
 import io
 import os
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
-from zinterp.io import format_of
+from zinterp.io import format_of, on_disk
 from zinterp.job import Job
 
 ACQUIRED, SYNTHESISED = "acquired", "synthesised"
@@ -49,7 +48,10 @@ class PlaneRow:
     model: str
 
 
-def planes_table(job: Job) -> Iterator[PlaneRow]:
+COLUMNS = tuple(field.name for field in fields(PlaneRow))
+
+
+def plane_rows(job: Job) -> Iterator[PlaneRow]:
     """The output planes of a job, by time, channel and z."""
     for number, stack in enumerate(job.stacks):
         time, channel = divmod(number, job.source.channels)
@@ -70,32 +72,54 @@ def planes_table(job: Job) -> Iterator[PlaneRow]:
             )
 
 
-def as_columns(job: Job) -> dict[str, list[Any]]:
-    """The table by columns, as an output's metadata keep it; the model, which is there already, is left out."""
-    rows = list(planes_table(job))
-    names = [field.name for field in fields(PlaneRow) if field.name != "model"]
-    return {name: [getattr(row, name) for row in rows] for name in names}
+def planes_table(job: Job) -> str:
+    """The table as CSV."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    table.writerows(vars(row).values() for row in plane_rows(job))
+    return text.getvalue()
 
 
-def check_table(path: Path, *, overwrite: bool) -> None:
-    """Refuse a table that is there already, or could not be written."""
-    if format_of(path) is not None:
-        raise BadOptionError(f"the planes table {path} is named like a stack, expected a table: give planes.csv")
-    if path.exists() and not overwrite:
+def check_table(path: Path, volumes: Sequence[Path], *, replace: bool) -> None:
+    """Refuse a table that could not be written, lies in one of the volumes, or would replace anything but a table.
+
+    Parameters
+    ----------
+    path : Path
+    volumes : sequence of Path
+        Input and output.
+    replace : bool
+        Whether an older table may be replaced.
+    """
+    if format_of(path) is not None or any(
+        on_disk(v).resolve() in (path.resolve(), *path.resolve().parents) for v in volumes
+    ):
+        raise BadOptionError(
+            f"the planes table {path} is named like a stack or lies in the input or output, expected a place of its "
+            "own: give planes.csv"
+        )
+    if path.exists() and not replace:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another --planes-table")
-    if not path.parent.is_dir() or path.is_dir():
+    if path.is_dir() or not path.parent.is_dir():
         raise OutputError(f"the planes table {path} cannot be written there, expected a file in a folder that exists")
+    if path.exists() and not is_table(path):
+        raise OutputError(
+            f"{path} is there and no table of planes, which alone is replaced: give another --planes-table"
+        )
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file begins as our tables do."""
+    with path.open("rb") as file:
+        return file.readline(256).rstrip() == ",".join(COLUMNS).encode()
 
 
 def write_table(path: Path, job: Job) -> None:
     """Write the table as CSV, whole or not at all."""
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(field.name for field in fields(PlaneRow))
-    table.writerows(astuple(row) for row in planes_table(job))
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text.getvalue(), encoding="utf-8")
+        partial.write_text(planes_table(job), encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"cannot write the planes table {path} ({error.strerror or error})") from error

@@ -1,17 +1,22 @@
-"""Measured positions of planes, from a text file or a column of a table."""
+"""Measured positions of planes: from a text file or a column of a table, and what they amount to."""
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate, pairwise
 from pathlib import Path
+from statistics import median_low
 
 from zinterp.errors import BadOptionError, InputError
 from zinterp.volume import MICROMETRES, exact
 
 Z_NAMES = re.compile(r"(z|pos|position|positions|depth)([^a-z]|$)", re.IGNORECASE)
-NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?"
+NUMBER = r"[+-]?(?:\d{1,30}\.?\d{0,30}|\.\d{1,30})(?:[eE][+-]?\d{1,2})?"
 LARGEST_FILE = 2**26  # bytes: beyond it is no list of positions
+EVEN = Fraction(1, 10**6)  # of a plane distance: positions as even as this are evenly spaced
+FINE = 10  # times the last digit: plane distances of at least this are known well enough to allow for rounding
 
 
 @dataclass(frozen=True)
@@ -58,15 +63,24 @@ def read_positions(name: str | Path) -> Positions:
         raise BadOptionError(f"{path} is no text, expected positions, one number a line: name another file") from error
     except OSError as error:
         raise InputError(f"cannot read the positions {path} ({error.strerror}): check the path") from error
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter_of(lines)) if any(row)]
+    try:
+        cells = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter_of(lines))]
+    except csv.Error as error:
+        raise BadOptionError(f"{path} is no table ({error}), expected positions, one number a line") from error
+    rows = [row for row in cells if any(row)]
     rows = [row for row in rows if not row[0].startswith("#") or not is_number(row[0].lstrip("# "))]
     header = [cell.lstrip("# ") for cell in rows.pop(0)] if rows and not any(map(is_number, rows[0])) else []
     rows = [row for row in rows if not row[0].startswith("#")]
     index = choose_column(path, header, column, len(rows[0]) if rows else 0)
+    if uneven := next((row for row in rows if len(row) != len(rows[0])), None):
+        raise BadOptionError(
+            f"{path} has {len(uneven)} columns in {','.join(uneven)!r} and {len(rows[0])} before, expected as many in "
+            "each line: write decimals with a point, or separate columns with semicolons"
+        )
     unit = unit_of(header[index]) if header else ""
     values: list[Fraction] = []
     for row in rows:
-        match = re.fullmatch(rf"({NUMBER})\s*(\D*)", row[index].replace(",", ".")) if index < len(row) else None
+        match = re.fullmatch(rf"({NUMBER})\s*(\D*)", row[index].replace(",", "."))
         if match is None or (match[2] and match[2] not in MICROMETRES) or (unit and match[2] not in ("", unit)):
             raise BadOptionError(
                 f"{path} has {','.join(row)!r} for plane {len(values)}, expected a number: one position a line"
@@ -152,3 +166,34 @@ def in_micrometres(positions: Positions, plane_distance: float | None) -> tuple[
             )
         unit = fitting[0]
     return tuple(value * exact(MICROMETRES[unit]) for value in positions.values)
+
+
+def spacing(
+    positions: Sequence[Fraction], digit: Fraction = Fraction(0)
+) -> tuple[Fraction, tuple[Fraction, ...] | None]:
+    """The plane distance, and where planes lie in plane distances from the first.
+
+    Parameters
+    ----------
+    positions : sequence of Fraction
+        Rising, at least two.
+    digit : Fraction
+        What they are rounded to.
+
+    Returns
+    -------
+    tuple
+        Where planes follow each other evenly: their distance and None. Where they do so but for planes that lack: that
+        distance, and whole numbers. Else the mean distance, and any numbers.
+    """
+    steps = [b - a for a, b in pairwise(positions)]
+    typical = median_low(steps)
+    counts = [0, *accumulate(round(s / typical) for s in steps)]
+    distance = (positions[-1] - positions[0]) / max(counts[-1], 1)
+    tolerance = max(EVEN * distance, digit if FINE * digit <= typical else Fraction(0))
+    off = max(abs(p - positions[0] - k * distance) for p, k in zip(positions, counts, strict=True))
+    if off <= tolerance and all(a < b for a, b in pairwise(counts)):
+        even = counts[-1] == len(steps)
+        return distance, None if even else tuple(map(Fraction, counts))
+    mean = (positions[-1] - positions[0]) / len(steps)
+    return mean, tuple((p - positions[0]) / mean for p in positions)

@@ -105,6 +105,11 @@ def exact(length: float) -> Fraction:
     return Fraction(f"{length:.12g}")
 
 
+def in_unit(length: float, unit: float) -> float:
+    """A length as a multiple of a unit, both in micrometres, as the decimal that it stands for."""
+    return float(f"{length / unit:.12g}")
+
+
 def parse_length(text: str) -> Fraction:
     """Read a length with its unit, as in ``5nm`` -> micrometres, exactly.
 
@@ -148,6 +153,8 @@ class VolumeInfo:
         Where the centre of the first voxel lies, (z, y, x) in micrometres; None where the file does not say.
     places : tuple of Fraction or None
         Where each plane lies, in plane distances from the first; None where they follow each other evenly.
+    measured : tuple of Fraction or None
+        Where each plane was measured to lie, in micrometres, by the names of its slices; used where it is asked for.
     """
 
     shape: tuple[int, int, int]
@@ -161,6 +168,7 @@ class VolumeInfo:
     channel_names: tuple[str, ...] = ()
     origin: tuple[float, float, float] | None = None
     places: tuple[Fraction, ...] | None = None
+    measured: tuple[Fraction, ...] | None = None
 
     @property
     def stacks(self) -> int:
@@ -246,7 +254,8 @@ class OneStack(Closing):
     def __init__(self, reader: VolumeReader, stack: int) -> None:
         self._reader = reader
         self._stack = stack
-        self.info = replace(reader.info, channels=1, times=1)
+        name = reader.info.channel_names[stack % reader.info.channels :][:1]
+        self.info = replace(reader.info, channels=1, times=1, channel_names=name)
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""

@@ -1,5 +1,6 @@
 """The command line: results, messages, exit codes."""
 
+import csv
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import pytest
 import tifffile
 
 from tests.cli.conftest import Run
-from tests.conftest import make_stack, write_imagej, write_zarr
+from tests.conftest import make_stack, write_imagej, write_tiff_slices, write_zarr
 from zinterp.cli.main import COMMANDS, cli
 from zinterp.cli.options import Numbers, Size
 from zinterp.cli.text import printable
@@ -278,7 +279,7 @@ def test_duplicates_are_dropped_and_named(run: Run, tmp_path: Path) -> None:
     for arguments in (["--drop-duplicates", "-f", "2", "a.tif"], ["a.tif", "-f", "2", "--drop-duplicates=0.02"]):
         result = run("upsample", *arguments, "-m", "linear", "--overwrite", "--json")
         assert result.returncode == 0, result.stderr
-        assert "dropped 1 of 7 planes as duplicates, to be made from the planes around them: 2 (as 1)" in result.stderr
+        assert "left out 1 of 7 planes: 2 duplicate" in result.stderr
         assert json.loads(result.stdout)["dropped"] == [2]
     with open_volume(tmp_path / "a_x2.tif") as reader:
         dense = reader.read(range(13))
@@ -367,7 +368,7 @@ def test_info_describes_a_file_with_several_channels(run: Run, tmp_path: Path) -
     tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "TZCYX"})
     result = run("info", "a.tif")
     assert result.returncode == 0, result.stderr
-    assert "2 channels and 3 times" in result.stdout
+    assert "3 times of 2 channels of 5 planes" in result.stdout
 
 
 def test_the_demonstration_replaces_nothing_unless_told(run: Run, tmp_path: Path) -> None:
@@ -382,3 +383,52 @@ def test_the_demonstration_replaces_nothing_unless_told(run: Run, tmp_path: Path
     assert "network +" in result.stdout or "network -" in result.stdout
     with tifffile.TiffFile(tmp_path / "out" / "network_x4.tif") as tif:
         assert tif.series[0].shape == (33, 256, 256)
+
+
+def test_planes_at_a_length_from_slices_with_a_table(run: Run, tmp_path: Path) -> None:
+    write_tiff_slices(tmp_path / "run 1", make_stack())
+    result = run(
+        *("upsample", "run 1/*.tif", "--voxel-size", "20x8x8nm", "--z-step", "7.5nm", "--model", "cubic"),
+        *("--planes-table", "planes.csv", "--json"),
+    )
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["output"] == "run 1_z7.5nm"
+    rows = list(csv.DictReader((tmp_path / "planes.csv").open()))
+    assert [float(row["z_um"]) for row in rows] == pytest.approx([0.0075 * k for k in range(11)])
+    assert [row["kind"] for row in rows].count("acquired") == 2
+    names = sorted(path.name for path in (tmp_path / "run 1_z7.5nm").iterdir())
+    assert names == [*(f"run 1_z7.5nm_{k:05d}.tif" for k in range(11)), "zinterp.json"]
+    result = run("info", "run 1_z7.5nm", "--json")
+    assert json.loads(result.stdout)["voxel_size_um"] == [0.0075, 0.008, 0.008]
+    assert json.loads(result.stdout)["voxel_size_from"] == "zinterp.json"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["a.tif", "a.tif", "-f", "2", "--planes-table", "p.csv"], 2, "expected one input"),
+        (["a.tif", "-f", "2", "--planes-table", "p.tif"], 1, "named like a stack, expected a table"),
+        (["a.tif", "-f", "2", "--planes-table", "there.csv"], 1, "there.csv exists already: give --overwrite"),
+        (["a.tif", "-f", "2", "--planes-table", "no/p.csv"], 1, "expected a file in a folder that exists"),
+        (["a.tif", "--z-step", "5"], 2, "expected a positive number and a unit"),
+        (["a.tif", "--isotropic", "-f", "2"], 1, "got factor and isotropic, expected one of them"),
+        (["a.tif", "-f", "2", "--skip", "bad"], 1, "write 17,20-22"),
+        (["a.tif", "-f", "2", "--skip", "9"], 1, "got plane 9 to leave out, expected planes from 0 to 4"),
+        (["a.tif", "-f", "2", "--positions", "no.txt"], 1, "cannot read the positions"),
+        (["a.tif", "-f", "2", "--fill-gaps"], 1, "is no folder of slices"),
+        (["a.tif", "-f", "2", "-o", "b"], 1, "give --format tiff-slices for a folder of slices"),
+        (["a.h5:/no", "-f", "2"], 1, "a.h5:/no does not exist"),
+    ],
+)
+def test_bad_geometry_costs_one_line_and_leaves_nothing(
+    run: Run, tmp_path: Path, arguments: list[str], code: int, text: str
+) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    (tmp_path / "there.csv").write_text("mine")
+    result = run("upsample", *arguments, "--model", "linear")
+    assert result.returncode == code
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "there.csv"]
+    assert (tmp_path / "there.csv").read_text() == "mine"

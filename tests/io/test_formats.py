@@ -13,7 +13,6 @@ from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputErr
 from zinterp.io import (
     FORMATS,
     OUTPUT_FORMATS,
-    InputOptions,
     OutputOptions,
     create_volume,
     format_of,
@@ -283,10 +282,10 @@ def test_channels_and_times_are_read_back_in_their_order(format: str, tmp_path: 
         assert reader.info.channel_names == (() if format == "tiff" else ("BSE", "SE"))
         for stack in range(6):
             assert np.array_equal(reader.read(range(4), stack), stacks[stack])
-    with open_volume(path, InputOptions(channel=1, time=2)) as reader:
+    with open_volume(path, channel=1, time=2) as reader:
         assert (reader.info.channels, reader.info.times) == (1, 1)
         assert np.array_equal(reader.read(range(4)), stacks[5])
-    with open_volume(path, InputOptions(channel=1)) as reader:
+    with open_volume(path, channel=1) as reader:
         assert (reader.info.channels, reader.info.times) == (1, 3)
         assert np.array_equal(reader.read(range(1, 3), 1), stacks[3][1:3])
 
@@ -294,4 +293,4 @@ def test_channels_and_times_are_read_back_in_their_order(format: str, tmp_path: 
 def test_only_slices_have_gaps_to_fill(tmp_path: Path) -> None:
     write_plain_tiff(tmp_path / "a.tif", make_stack())
     with pytest.raises(BadVolumeError, match="is no folder of slices"):
-        open_volume(tmp_path / "a.tif", InputOptions(fill_gaps=True))
+        open_volume(tmp_path / "a.tif", fill_gaps=True)

@@ -11,7 +11,7 @@ import zarr
 
 from tests.conftest import make_stack, write_zarr
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io import InputOptions, OutputOptions, create_volume, open_volume
+from zinterp.io import OutputOptions, create_volume, open_volume
 from zinterp.io.ngff import NgffWriter, shrink
 from zinterp.volume import VolumeInfo, VoxelSize
 
@@ -87,7 +87,7 @@ def test_channels_and_times_are_chosen(tmp_path: Path) -> None:
     scale = [{"type": "scale", "scale": [1.0] * 5}]
     datasets = [{"path": "0", "coordinateTransformations": scale}]
     group.attrs["ome"] = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": datasets}]}
-    with open_volume(tmp_path / "a.zarr", InputOptions(time=1, channel=2)) as reader:
+    with open_volume(tmp_path / "a.zarr", time=1, channel=2) as reader:
         assert reader.info.shape == (4, 8, 9)
         assert reader.info.voxel_size == VoxelSize()
         assert np.array_equal(reader.read(range(1, 3)), values[1, 2, 1:3])
@@ -95,7 +95,7 @@ def test_channels_and_times_are_chosen(tmp_path: Path) -> None:
         assert (reader.info.channels, reader.info.times) == (3, 2)
         assert np.array_equal(reader.read(range(1, 3), 5), values[1, 2, 1:3])
     with pytest.raises(BadVolumeError, match="2 times, got --time 2"):
-        open_volume(tmp_path / "a.zarr", InputOptions(time=2))
+        open_volume(tmp_path / "a.zarr", time=2)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -270,3 +270,27 @@ def test_damage_is_reported_for_other_codecs_too(compressor: str, tmp_path: Path
 def test_the_pyramid_ends_for_planes_of_one_row(tmp_path: Path) -> None:
     write_output(tmp_path / "a.zarr", make_stack((4, 1, 600)), VoxelSize(0.02, 0.004, 0.008))
     assert len(list((tmp_path / "a.zarr").glob("[0-9]"))) == 3
+
+
+def test_bare_arrays_are_read_along_the_axes_they_name(tmp_path: Path) -> None:
+    def create(name: str, shape: tuple[int, ...], names: tuple[str, ...] | None) -> Path:
+        zarr.create_array(tmp_path / name, shape=shape, dtype="u1", dimension_names=names)
+        return tmp_path / name
+
+    with open_volume(create("a.zarr", (2, 5, 8, 9), ("c", "z", "y", "x"))) as reader:
+        assert (reader.info.channels, reader.info.shape) == (2, (5, 8, 9))
+    with open_volume(create("b.zarr", (1, 5, 8, 9), None)) as reader:
+        assert (reader.info.channels, reader.info.shape) == (1, (5, 8, 9))
+    with pytest.raises(BadVolumeError, match="has axes 'xyz'"):
+        open_volume(create("c.zarr", (9, 8, 5), ("x", "y", "z")))
+    with pytest.raises(BadVolumeError, match="expected a stack of planes zyx"):
+        open_volume(create("d.zarr", (2, 5, 8, 9), None))
+
+
+def test_what_lies_among_labels_is_refused_even_if_it_does_not_call_itself_one(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", make_stack(), "0.5")
+    zarr.open_group(tmp_path / "a.zarr" / "labels", mode="w")
+    write_zarr(tmp_path / "a.zarr" / "labels" / "cells", make_stack(), "0.5")
+    for inner in ("labels", "labels/cells", "labels/cells/s0"):
+        with pytest.raises(BadVolumeError, match="labels cannot be interpolated"):
+            open_volume(tmp_path / "a.zarr" / inner)

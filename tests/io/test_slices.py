@@ -127,28 +127,6 @@ def test_the_last_digit_is_that_of_the_roughest_name() -> None:
     assert slice_names.last_digit(["a"]) == 0
 
 
-def test_positions_rounded_in_the_names_are_evenly_spaced() -> None:
-    names = [f"z={z / 300:.4f}um" for z in range(1000)]  # 3.333 nm to 0.1 nm
-    positions = slice_names.positions(names)
-    assert positions is not None
-    distance, places = slice_names.spacing(positions, slice_names.last_digit(names))
-    assert places is None
-    assert float(distance) == pytest.approx(1 / 300, rel=1e-4)
-
-
-def test_positions_with_planes_that_lack_are_whole_numbers_of_plane_distances() -> None:
-    positions = [5 * NM * k for k in (3, 4, 5, 8, 9)]
-    assert slice_names.spacing(positions, NM / 10) == (5 * NM, (0, 1, 2, 5, 6))
-
-
-@pytest.mark.parametrize("digit", [NM / 100, NM])  # the second is too rough to tell rounding from differences
-def test_uneven_positions_are_kept_exactly(digit: Fraction) -> None:
-    positions = [z * NM for z in (0, 4, 10, 14)]
-    distance, places = slice_names.spacing(positions, digit)
-    assert distance == Fraction(14, 3) * NM
-    assert places == (0, Fraction(6, 7), Fraction(15, 7), 3)
-
-
 # reading
 
 
@@ -539,11 +517,15 @@ def test_even_positions_are_the_plane_distance(tmp_path: Path, caplog: pytest.Lo
     assert caplog.text == ""
 
 
-def test_uneven_positions_are_places(tmp_path: Path) -> None:
+def test_uneven_positions_are_kept_for_who_asks_and_planes_count_as_even(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     names = [f"slice_{k}_z={z}nm.tif" for k, z in enumerate((100, 104, 110, 114))]
     write_tiffs(tmp_path, names, imagej=True, resolution=(125, 125), metadata={"unit": "um", "spacing": 0.02})
     info = read_all(tmp_path)[1]
-    assert info.places == (0, Fraction(6, 7), Fraction(15, 7), 3)
+    assert info.places is None
+    assert info.measured == tuple(Fraction(z, 1000) for z in (100, 104, 110, 114))
+    assert "planes lie 0.004 to 0.006 µm apart, and count as evenly spaced: --positions names" in caplog.text
     assert info.voxel_size == VoxelSize(pytest.approx(0.014 / 3), 0.008, 0.008)
     assert info.voxel_size_source == "ImageJ metadata and file names"
 

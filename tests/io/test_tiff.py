@@ -10,7 +10,8 @@ import tifffile
 
 from tests.conftest import make_stack, write_bigtiff, write_compressed, write_imagej, write_ome, write_plain_tiff
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io import InputOptions, OutputOptions, create_volume, open_volume
+from zinterp.io import OutputOptions, create_volume, open_volume
+from zinterp.io.selection import InputOptions
 from zinterp.io.tiff import IMAGEJ_LIMIT, TiffWriter
 from zinterp.volume import VolumeInfo, VoxelSize
 
@@ -87,7 +88,7 @@ def test_all_channels_and_times_are_read_or_one_that_is_chosen(imagej: bool, tmp
         tifffile.imwrite(path, values, imagej=True, metadata={"axes": "TZCYX"})
     else:
         tifffile.imwrite(path, values, ome=True, photometric="minisblack", metadata={"axes": "TZCYX"})
-    with open_volume(path, InputOptions(channel=1, time=0)) as reader:
+    with open_volume(path, channel=1, time=0) as reader:
         assert (reader.info.channels, reader.info.times) == (1, 1)
         assert np.array_equal(reader.read(range(3)), values[0, :, 1])
     with open_volume(path) as reader:
@@ -95,7 +96,7 @@ def test_all_channels_and_times_are_read_or_one_that_is_chosen(imagej: bool, tmp
         for stack in range(4):
             assert np.array_equal(reader.read(range(3), stack), values[stack // 2, :, stack % 2])
     with pytest.raises(BadVolumeError, match="2 times, got --time 5: expected 0 to 1"):
-        open_volume(path, InputOptions(time=5))
+        open_volume(path, time=5)
 
 
 def test_a_data_bar_is_cut_off_unless_it_is_to_stay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +113,7 @@ def test_a_data_bar_is_cut_off_unless_it_is_to_stay(tmp_path: Path, caplog: pyte
             assert np.array_equal(reader.read(range(3)), stack)
             assert reader.info.voxel_size == VoxelSize(None, pytest.approx(0.005), pytest.approx(0.005))
         assert "cut off a data bar of 4 of 44 rows; --keep-databar leaves it" in caplog.text
-        with caplog.at_level(logging.INFO), open_volume(path, InputOptions(keep_databar=True)) as reader:
+        with caplog.at_level(logging.INFO), open_volume(path, keep_databar=True) as reader:
             assert np.array_equal(reader.read(range(3)), np.concatenate([stack, bar], axis=1))
         assert "4 of 44 rows are a data bar, which is kept" in caplog.text
 

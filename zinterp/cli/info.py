@@ -1,7 +1,9 @@
 """``zinterp info``."""
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from itertools import pairwise
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +20,24 @@ from zinterp.cli.options import (
 from zinterp.cli.text import describe_job, describe_volume, printable
 
 
+def length(step: tuple[int, tuple[float, float]]) -> float:
+    """How far a plane is shifted against the one before, in pixels."""
+    return hypot(*step[1])
+
+
 @click.command("info")
 @click.argument("inputs", metavar="INPUT...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @geometry_options
 @network_options
 @input_options
 @duplicates_option("--duplicates", "Also say which planes repeat the one before them.")
+@click.option("--drift", is_flag=True, help="Measure the drift between all planes, not some.")
 @click.option("--json", "as_json", is_flag=True, envvar="ZINTERP_INFO_JSON", help="As JSON, one object an input.")
 @log_options
 def command(
     inputs: tuple[Path, ...],
     duplicates: float | None,
+    drift: bool,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -43,11 +52,11 @@ def command(
       zinterp info stack.tif --factor 4
       zinterp info stack.tif --duplicates
     """
-    from zinterp.drift import is_measurable, measure_drift
+    from zinterp.drift import SAMPLE, sample_steps
     from zinterp.duplicates import describe, find_duplicates
     from zinterp.estimate import estimate
-    from zinterp.geometry import with_voxel_size
-    from zinterp.io import InputOptions, open_volume
+    from zinterp.geometry import measured
+    from zinterp.io import open_volume
     from zinterp.job import plan_job
     from zinterp.options import GEOMETRIES, UpsampleOptions
     from zinterp.pipeline import build_interpolator
@@ -55,12 +64,12 @@ def command(
 
     chosen = given(options)
     settings = UpsampleOptions(**chosen) if set(GEOMETRIES) & set(chosen) else None
-    read = InputOptions(**{f.name: chosen[f.name] for f in fields(InputOptions) if f.name in chosen})
+    read = {name: chosen[name] for name in ("channel", "time", "keep_databar", "fill_gaps") if name in chosen}
     for source in inputs:
-        with open_volume(source, read) as reader:
-            info = with_voxel_size(reader.info, chosen.get("voxel_size"))
+        with open_volume(source, **read) as reader:
+            info = measured(reader.info, settings or UpsampleOptions(factor=1, **chosen))
             repeated = None if duplicates is None else find_duplicates(reader, duplicates)
-            drift = measure_drift(reader).largest_step if is_measurable(reader) else None
+            steps = sample_steps(reader, info.shape[0] if drift else SAMPLE)
             job = cost = None
             if settings is not None:
                 interpolator = build_interpolator(settings)
@@ -79,7 +88,8 @@ def command(
                 "origin_um": info.origin,
                 "channels": info.channels,
                 "times": info.times,
-                "largest_drift_px": drift and round(drift[0], 2),
+                "even_planes": info.places is None,
+                "largest_drift_px": round(max(map(length, steps)), 2) if steps else None,
             }
             if repeated is not None:
                 facts["duplicates"] = [asdict(duplicate) for duplicate in repeated]
@@ -95,8 +105,15 @@ def command(
             click.echo(f"  origin      {VoxelSize(*info.origin)} (z, y, x)")
         if info.channel_names:
             click.echo(printable(f"  channels    {', '.join(info.channel_names)}"))
-        if drift is not None:
-            click.echo(f"  drift       {drift[0]:.1f} pixels from plane to plane at most, after plane {drift[1]}")
+        if info.places is not None:
+            distances = [float(b - a) * (size.z or 1) for a, b in pairwise(info.places)]
+            unit = "µm" if size.z else "plane distances"
+            click.echo(f"  planes      unevenly spaced, {min(distances):g} to {max(distances):g} {unit} apart")
+        if steps:
+            largest = max(steps, key=length)
+            looked = "" if len(steps) == info.shape[0] - 1 else f" ({len(steps)} pairs looked at; --drift looks at all)"
+            where = f"after plane {largest[0]}{looked}"
+            click.echo(f"  drift       {length(largest):.1f} pixels from plane to plane at most, {where}")
         if repeated is not None:
             click.echo(f"  duplicates  {describe(repeated) or 'none'}")
         if job is not None and cost is not None:

@@ -7,8 +7,8 @@ import numpy as np
 
 from zinterp.errors import BadVolumeError, InputError
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
-from zinterp.io.output import DEFAULTS, check_target, create_volume, output_format
-from zinterp.io.paths import format_of, is_pattern, is_zarr, name_of, on_disk, stem_of
+from zinterp.io.output import DEFAULTS, check_free, check_target, create_volume, output_format
+from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, stem_of
 from zinterp.io.selection import InputOptions
 from zinterp.volume import VolumeReader
 
@@ -20,11 +20,12 @@ __all__ = [
     "FORMATS",
     "NGFF_VERSIONS",
     "OUTPUT_FORMATS",
-    "InputOptions",
     "OutputOptions",
     "check_dtype",
+    "check_free",
     "check_target",
     "create_volume",
+    "files_of",
     "format_of",
     "is_zarr",
     "name_of",
@@ -35,7 +36,14 @@ __all__ = [
 ]
 
 
-def open_volume(path: str | Path, options: InputOptions | None = None) -> VolumeReader:
+def open_volume(
+    path: str | Path,
+    *,
+    channel: int | None = None,
+    time: int | None = None,
+    keep_databar: bool = False,
+    fill_gaps: bool = False,
+) -> VolumeReader:
     """Open a volume for reading.
 
     Parameters
@@ -43,8 +51,12 @@ def open_volume(path: str | Path, options: InputOptions | None = None) -> Volume
     path : str or Path
         A TIFF or MRC file; ``file.h5:/dataset``; an OME-Zarr image, one of its levels, or a Zarr array; a folder of
         TIFF or PNG slices, or a pattern of their names, as in ``run/*.tif``.
-    options : InputOptions or None
-        Which channels and times are read, and how; None reads all.
+    channel, time : int or None
+        The only one to read; None reads all, each as a stack of its own.
+    keep_databar : bool
+        Leave the data bar that a microscope burnt in below the image.
+    fill_gaps : bool
+        Take numbers that lack in the names of slices for planes that lack, see ``VolumeInfo.places``.
 
     Returns
     -------
@@ -59,7 +71,7 @@ def open_volume(path: str | Path, options: InputOptions | None = None) -> Volume
         If the file is fine but holds no stack of grey planes.
     """
     path = Path(path)
-    options = options or InputOptions()
+    options = InputOptions(channel, time, keep_databar, fill_gaps)
     reader = FORMATS[input_format(path)].open(path, options)
     try:
         check_dtype(reader.info.dtype, path)

@@ -21,9 +21,10 @@ from pydantic import ValidationError
 from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.io.folders import replace_folder
 from zinterp.io.paths import is_zarr
 from zinterp.io.selection import InputOptions, select
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ class Level:
 
 def open_level(path: Path) -> Level:
     """The finest level of an image, the level that a path leads to, or a bare array."""
+    if "labels" in path.absolute().relative_to(store_around(path)).parts:
+        raise BadVolumeError(f"{path} lies among labels, expected grey values: labels cannot be interpolated")
     node = zarr.open(path, mode="r")
     group = parent = None
     if isinstance(node, zarr.Group):
@@ -112,7 +115,7 @@ def open_level(path: Path) -> Level:
         group, wanted = zarr.open_group(parent, mode="r"), path.absolute().relative_to(parent).as_posix()
     if group is None:
         assert isinstance(node, zarr.Array)
-        return Level(node, "zyx"[-node.ndim :], "zarr", VoxelSize())
+        return Level(node, axes_of(node), "zarr", VoxelSize())
     multiscale: Any = image_metadata(group, path).multiscales[0]
     numbers = [i for i, dataset in enumerate(multiscale.datasets) if wanted in (None, dataset.path)]
     if not numbers:
@@ -127,6 +130,24 @@ def open_level(path: Path) -> Level:
     size = VoxelSize(*(length if (length := scales.get(axis)) and length > 0 else None for axis in "zyx"))
     origin = (shifts["z"], shifts["y"], shifts["x"]) if any(map(shifts.get, "zyx")) and len(shifts) > 2 else None
     return Level(array, axes, "ome-zarr", size, unit, origin, channel_labels(group))
+
+
+def store_around(path: Path) -> Path:
+    """The outermost Zarr group that a path lies in."""
+    path = path.absolute()
+    while is_zarr(path.parent):
+        path = path.parent
+    return path
+
+
+def axes_of(array: zarr.Array[Any]) -> str:
+    """The axes of a bare array: those it names, else zyx after any of length 1."""
+    named = getattr(array.metadata, "dimension_names", None) or array.attrs.asdict().get("_ARRAY_DIMENSIONS")
+    if isinstance(named, list | tuple) and all(isinstance(name, str) and len(name) == 1 for name in named):
+        return "".join(map(str, named)).lower()
+    if all(n == 1 for n in array.shape[:-3]):
+        return "tczyx"[-array.ndim :]
+    return "zyx"[-array.ndim :]
 
 
 def image_around(path: Path) -> Path | None:
@@ -358,12 +379,9 @@ class NgffWriter:
         size, lead = self._info.voxel_size, [1.0] * (len(self._axes) - 3)
         lengths = (size.z, size.y, size.x)
         nanometres = size != VoxelSize() and min(v for v in lengths if v) < 1
-        unit, per_micrometre = ("nanometer", 1e3) if nanometres else ("micrometer", 1.0)
-        scale = [in_unit(v, per_micrometre) if v else 1.0 for v in lengths]
-        start = [
-            in_unit(v, per_micrometre) if n else 0.0
-            for v, n in zip(self._info.origin or (0, 0, 0), lengths, strict=True)
-        ]
+        unit, length = ("nanometer", 1e-3) if nanometres else ("micrometer", 1.0)
+        scale = [in_unit(v, length) if v else 1.0 for v in lengths]
+        start = [in_unit(v, length) if n else 0.0 for v, n in zip(self._info.origin or (0, 0, 0), lengths, strict=True)]
         units = [unit if v else None for v in lengths]
         types = {"t": {"type": "time"}, "c": {"type": "channel"}}
         multiscale: dict[str, Any] = {
@@ -418,11 +436,6 @@ class NgffWriter:
         shutil.rmtree(self.partial, ignore_errors=True)
 
 
-def in_unit(length: float, per_micrometre: float) -> float:
-    """A length in micrometres in a unit, as the decimal that it stands for."""
-    return float(f"{length * per_micrometre:.12g}")
-
-
 def fill_level(
     source: zarr.Array[Any], target: zarr.Array[Any], step: tuple[int, int, int], depth: int, place: tuple[int, ...]
 ) -> None:
@@ -454,16 +467,3 @@ def shrink(block: Planes, step: tuple[int, ...]) -> Planes:
     count = math.prod(step)
     mean = (total + count // 2) // count if block.dtype.kind in "iu" else total / count
     return mean.astype(block.dtype)
-
-
-def replace_folder(source: Path, target: Path) -> None:
-    """Rename a folder onto a name that may be taken; the old folder goes only once the new one is in place."""
-    if not target.exists():
-        os.replace(source, target)
-        return
-    aside = target.with_name(target.name + ".replaced")
-    if aside.exists():
-        shutil.rmtree(aside)
-    os.replace(target, aside)
-    os.replace(source, target)
-    shutil.rmtree(aside)

@@ -1,5 +1,6 @@
 """What is decided and checked about an output before it is created, and its creation."""
 
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
+from zinterp.io.folders import holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
-from zinterp.io.paths import SIDECAR, format_of, is_zarr
+from zinterp.io.paths import format_of, is_zarr
 from zinterp.volume import VolumeInfo, VolumeWriter, readable
 
 SINGLE = ("mrc", *SLICES)
@@ -44,7 +46,8 @@ def output_format(source: VolumeInfo, info: VolumeInfo, path: Path | None, wante
         The format's name, and a sentence for the log or "".
     """
     by_suffix = format_of(path) if path else None
-    if path and not by_suffix and not wanted and source.format not in SLICES:
+    is_folder = path is not None and source.format in SLICES and not re.search(r"\.[A-Za-z]\w{0,4}$", path.name)
+    if path and not by_suffix and not wanted and not is_folder:
         raise BadOptionError(
             f"the output {path} has no known suffix, expected one of {', '.join(SUFFIXES)}: rename it, or give "
             "--format tiff-slices for a folder of slices"
@@ -112,12 +115,19 @@ def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: 
     return create(path, replace(info, format=options.format), options, record)
 
 
-def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool) -> None:
-    """Everything about an output that can be known before the work begins."""
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output that is there already and is not to be replaced."""
     if path.exists() and not overwrite:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
+
+
+def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool) -> None:
+    """Everything about an output that can be known before the work begins."""
+    check_free(path, overwrite=overwrite)
     if path.exists() and not is_replaceable(path, info.format):
-        raise OutputError(f"{path} is there and is not of the kind that would replace it: choose another -o")
+        raise OutputError(
+            f"{path} is there, and is not of the kind that would replace it or holds other files too: choose another -o"
+        )
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
@@ -140,5 +150,5 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
 def is_replaceable(path: Path, format: str) -> bool:
     """Whether what is there may give way to an output: a file to a file, a Zarr store to one, our slices to slices."""
     if format in SLICES:
-        return (path / SIDECAR).is_file()
+        return holds_only_slices(path)
     return is_zarr(path) if FORMATS[format].folder else path.is_file()

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from zinterp.io.formats import FORMATS, SUFFIXES
 
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
+"""Of slices."""
+
 ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 SIDECAR = "zinterp.json"
 """The file in a folder of slices that says what they are and how they were made."""
@@ -59,3 +62,15 @@ def name_of(path: Path) -> str:
         dataset = path.absolute().relative_to(disk).as_posix()
     stem = disk.resolve().name if disk.is_dir() and not is_zarr(disk) else stem_of(disk)
     return "_".join([stem, *dataset.split("/")]) if dataset else stem
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files on disk that a volume is read from, sorted."""
+    disk = on_disk(path)
+    if is_pattern(path):
+        return sorted(disk.glob(path.name))
+    if not disk.is_dir():
+        return [disk]
+    if is_zarr(disk):
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return sorted(file for file in disk.iterdir() if file.suffix.lower() in (*IMAGE_SUFFIXES, ".json"))

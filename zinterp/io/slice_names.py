@@ -5,9 +5,8 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from pathlib import Path
-from statistics import median_low
 
 from natsort import natsorted
 
@@ -21,8 +20,6 @@ UNITS = "|".join(sorted(set(MICROMETRES) - WORDS, key=len, reverse=True))
 Z_POSITION = re.compile(rf"(?<![^\W\d_])[zZ]\s*=\s*([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)\s*({UNITS})(?![^\W\d_])")
 """``z=0.1250um``, as Atlas and Auto Slice & View write it."""
 
-EVEN = Fraction(1, 10**6)  # of a plane distance: positions as even as this are evenly spaced
-FINE = 10  # times the last digit: plane distances of at least this are known well enough to allow for rounding
 LONGEST_TEXT = 10  # ranges that a message names
 
 
@@ -115,35 +112,6 @@ def last_digit(names: Sequence[str]) -> Fraction:
         (Fraction(1, 10 ** len(m[2].partition(".")[2])) * exact(MICROMETRES[m[3]]) for m in matches),
         default=Fraction(0),
     )
-
-
-def spacing(positions: Sequence[Fraction], digit: Fraction) -> tuple[Fraction, tuple[Fraction, ...] | None]:
-    """The plane distance, and where planes lie in plane distances from the first.
-
-    Parameters
-    ----------
-    positions : sequence of Fraction
-        Rising, at least two, in micrometres.
-    digit : Fraction
-        What the positions are rounded to, in micrometres.
-
-    Returns
-    -------
-    tuple
-        Where planes follow each other evenly: their distance and None. Where they do so but for planes that lack: that
-        distance, and whole numbers. Else the mean distance, and any numbers.
-    """
-    steps = [b - a for a, b in pairwise(positions)]
-    typical = median_low(steps)
-    counts = [0, *accumulate(round(s / typical) for s in steps)]
-    distance = (positions[-1] - positions[0]) / max(counts[-1], 1)
-    tolerance = max(EVEN * distance, digit if FINE * digit <= typical else Fraction(0))
-    off = max(abs(p - positions[0] - k * distance) for p, k in zip(positions, counts, strict=True))
-    if off <= tolerance and is_rising(counts):
-        even = counts[-1] == len(steps)
-        return distance, None if even else tuple(map(Fraction, counts))
-    mean = (positions[-1] - positions[0]) / len(steps)
-    return mean, tuple((p - positions[0]) / mean for p in positions)
 
 
 def positions_that_rise(names: Sequence[str], path: Path) -> tuple[Fraction, ...] | None:

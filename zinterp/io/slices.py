@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from PIL import Image, PngImagePlugin
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io import slice_names
+from zinterp.io.folders import replace_folder
 from zinterp.io.paths import SIDECAR, is_pattern
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS, reading, rows_to_read, warn_of_colour
 from zinterp.io.tiff_metadata import PRINT_DPI, find_voxel_size
 from zinterp.io.vendors import image_rows
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
+from zinterp.positions import spacing
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Lengths:
     """Where voxels lie, as far as it is known. See ``VolumeInfo``."""
 
     size: VoxelSize = field(default_factory=VoxelSize)
@@ -66,6 +69,7 @@ class Geometry:
     unit: str = ""
     origin: tuple[float, float, float] | None = None
     places: tuple[Fraction, ...] | None = None
+    measured: tuple[Fraction, ...] | None = None
 
 
 class SlicesReader(Closing):
@@ -93,14 +97,14 @@ class SlicesReader(Closing):
         header = common(headers)
         first, count = self._files[0], len(self._files)
         if self._png:
-            found = png_geometry(first)
+            found = png_lengths(first)
         else:
             with open_tiff(first) as tif:
                 rows_to_read(tif, header.height, path, options)
                 if header.white_is_0:
                     warn_of_colour(tif.pages.first, path)
                 metadata = find_voxel_size(tif)
-            found = Geometry(metadata.size, metadata.source, metadata.unit, metadata.origin)
+            found = Lengths(metadata.size, metadata.source, metadata.unit, metadata.origin)
         found = place(path, [f.name for f in self._files], found, options) if count > 1 else found
         self._header = header
         self.info = VolumeInfo(
@@ -112,6 +116,7 @@ class SlicesReader(Closing):
             format="png-slices" if self._png else "tiff-slices",
             origin=found.origin,
             places=found.places,
+            measured=found.measured,
         )
 
     def read(self, z: range, stack: int = 0) -> Planes:
@@ -264,13 +269,13 @@ def png_header(path: Path) -> Header:
         return Header(image.height, image.width, np.dtype(PNG_DTYPES[image.mode]), image.height)
 
 
-def png_geometry(path: Path) -> Geometry:
+def png_lengths(path: Path) -> Lengths:
     """The pixel size of a PNG file, unless it is that of screens and printers."""
     with open_png(path) as image:
         dpi = image.info.get("dpi", (0, 0))
     if min(dpi) <= PRINT_DPI:
-        return Geometry()
-    return Geometry(VoxelSize(None, MICROMETRES["inch"] / dpi[1], MICROMETRES["inch"] / dpi[0]), "PNG resolution", "um")
+        return Lengths()
+    return Lengths(VoxelSize(None, MICROMETRES["inch"] / dpi[1], MICROMETRES["inch"] / dpi[0]), "PNG resolution", "um")
 
 
 def read_png(path: Path) -> Planes:
@@ -279,21 +284,30 @@ def read_png(path: Path) -> Planes:
         return np.asarray(image).astype(PNG_DTYPES[image.mode], copy=False)
 
 
-def place(path: Path, names: Sequence[str], found: Geometry, options: InputOptions) -> Geometry:
+def place(path: Path, names: Sequence[str], found: Lengths, options: InputOptions) -> Lengths:
     """Add what the names say, and what a folder that was written by us says about itself."""
     folder = path.parent if is_pattern(path) else path
-    own = read_sidecar(folder / SIDECAR) if (folder / SIDECAR).exists() else None
-    if not own and (positions := slice_names.positions_that_rise(names, path)):
-        distance, places = slice_names.spacing(positions, slice_names.last_digit(names))
-        source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
-        return replace(found, size=replace(found.size, z=float(distance)), source=source, places=places)
     numbers = slice_names.numbers(names)
-    if own:
+    if (folder / SIDECAR).exists():
+        own = read_sidecar(folder / SIDECAR)
         found = part_of(own, numbers) if numbers else own
+    elif measured := slice_names.positions_that_rise(names, path):
+        distance, uneven = spacing(measured, slice_names.last_digit(names))
+        source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
+        found = replace(found, size=replace(found.size, z=float(distance)), source=source, measured=measured)
+        if uneven:
+            steps = [float(b - a) for a, b in pairwise(measured)]
+            logger.warning(
+                "%s: by their names, planes lie %g to %g µm apart, and count as evenly spaced: --positions names takes "
+                "them to lie there",
+                *(path, min(steps), max(steps)),
+            )
+        if numbers is None and not options.fill_gaps:
+            return found
     return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps))
 
 
-def part_of(whole: Geometry, numbers: Sequence[int]) -> Geometry:
+def part_of(whole: Lengths, numbers: Sequence[int]) -> Lengths:
     """The geometry of some planes of a volume that we wrote, and numbered from 0."""
     if slice_names.irregularity(numbers):
         return whole
@@ -303,7 +317,7 @@ def part_of(whole: Geometry, numbers: Sequence[int]) -> Geometry:
     return replace(whole, size=whole.size.with_z_step(Fraction(slice_names.step(numbers))), origin=origin)
 
 
-def read_sidecar(path: Path) -> Geometry:
+def read_sidecar(path: Path) -> Lengths:
     """What ``SlicesWriter`` wrote about a folder."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -313,7 +327,7 @@ def read_sidecar(path: Path) -> Geometry:
         known = [v for v in (z, y, x) if v is not None]
         if any(not 0 < v < math.inf for v in known) or (origin and len(origin) != 3):
             raise ValueError(f"lengths {content[SIZE]} and {content[ORIGIN]}")
-        return Geometry(size, SIDECAR if known else "", str(content["unit"]), origin)
+        return Lengths(size, SIDECAR if known else "", str(content["unit"]), origin)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} cannot be read ({error}), expected what zinterp wrote about these slices: remove it to go by the "
@@ -410,7 +424,7 @@ class SlicesWriter:
         resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
         metadata: dict[str, Any] = {"unit": IMAGEJ_UNITS[unit]} if resolution else {}
         if resolution and size.z:
-            metadata["spacing"] = size.z / scale
+            metadata["spacing"] = in_unit(size.z, scale)
         tifffile.imwrite(
             path,
             plane,
@@ -437,8 +451,6 @@ class SlicesWriter:
 
     def finish(self) -> None:
         """Give the complete folder its final name."""
-        from zinterp.io.ngff import replace_folder  # loads zarr
-
         try:
             held = {file.name for file in self.partial.iterdir()}
             if lacking := [z for z, name in enumerate(self._names) if name not in held]:

@@ -18,7 +18,7 @@ from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
 from zinterp.io.vendors import image_rows
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, partial_path
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, in_unit, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -375,11 +375,6 @@ def imagej_options(path: Path, info: VolumeInfo, axes: str, record: str) -> dict
                 if start and length:
                     metadata[f"{axis}origin"] = in_unit(-start, length)
     return {"imagej": True, "metadata": metadata, "resolution": resolution}
-
-
-def in_unit(length: float, scale: float) -> float:
-    """A length in a unit, as the decimal that it stands for."""
-    return float(f"{length / scale:.12g}")
 
 
 def imagej_limits(info: VolumeInfo) -> Sequence[str]:

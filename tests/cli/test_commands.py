@@ -20,7 +20,7 @@ from tests.conftest import make_stack, write_imagej, write_tiff_slices, write_za
 from zinterp.cli.main import COMMANDS, cli
 from zinterp.cli.options import Numbers, Size
 from zinterp.cli.text import printable
-from zinterp.io import open_volume
+from zinterp.io import OUTPUT_FORMATS, open_volume
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
@@ -432,3 +432,23 @@ def test_bad_geometry_costs_one_line_and_leaves_nothing(
     assert "Traceback" not in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "there.csv"]
     assert (tmp_path / "there.csv").read_text() == "mine"
+
+
+def test_the_formats_that_can_be_asked_for_are_those_that_are_written() -> None:
+    command = cli.get_command(click.Context(cli), "upsample")
+    assert command is not None
+    choices = next(parameter.type for parameter in command.params if parameter.name == "format")
+    assert isinstance(choices, click.Choice)
+    assert sorted(choices.choices) == sorted(OUTPUT_FORMATS)
+
+
+def test_info_says_where_planes_and_voxel_size_come_from(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    (tmp_path / "z.txt").write_text("z_nm\n0\n20\n50\n60\n80\n")
+    result = run("info", "a.tif", "--positions", "z.txt", "--factor", "2", "--model", "linear", "--drift")
+    assert "20 x 8 x 8 nm (z, y, x), from ImageJ metadata and measured positions" in result.stdout
+    assert "unevenly spaced, 0.01 to 0.03 µm apart" in result.stdout
+    assert run("info", "a.tif", "--positions", "no.txt").returncode == 1
+    facts = json.loads(run("info", "a.tif", "--positions", "z.txt", "--json").stdout)
+    assert facts["even_planes"] is False
+    assert facts["largest_drift_px"] is None  # too small to tell

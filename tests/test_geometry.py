@@ -180,7 +180,7 @@ def test_positions_give_the_plane_distance_and_a_table_says_where_planes_lie(
             positions=tmp_path / "z.csv",
             planes_table=tmp_path / "planes.csv",
         )
-    assert "22 nm apart by their positions, and 20 nm by the file: the positions hold" in caplog.text
+    assert "22 nm apart by their positions, and not 20 nm: the positions hold" in caplog.text
     with open_volume(target) as reader:
         assert reader.info.voxel_size.z == 0.011
         assert reader.info.shape[0] == 9

@@ -333,8 +333,19 @@ def test_a_changed_input_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_resume_without_a_beginning_just_begins(tmp_path: Path) -> None:
     source = tmp_path / "a.tif"
     write_imagej(source, make_stack())
-    journal_path(tmp_path / "a_x2.tif").write_text("of an output whose partial file was deleted")
+    journal_path(tmp_path / "a_x2.tif").write_text('{"of an output": "whose partial file was deleted"}')
     assert upsample(source, factor=2, model="linear", resume=True).exists()
+
+
+@pytest.mark.parametrize("suffix", [".journal", ".lock", ".partial"])
+def test_files_that_only_are_named_like_ours_are_left_alone(suffix: str, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    mine = tmp_path / f"a_x2.tif{suffix}"
+    mine.write_text("my lab journal")
+    with pytest.raises(OutputError, match="is in the way"):
+        upsample(tmp_path / "a.tif", factor=2, model="linear")
+    assert mine.read_text() == "my lab journal"
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_an_input_that_breaks_in_mid_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -571,7 +582,9 @@ def test_only_an_output_of_the_same_kind_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file.zarr").write_text("something else")
     (tmp_path / "folder.tif").mkdir()
     for name in ("mine.zarr", "file.zarr", "folder.tif"):
-        with pytest.raises(OutputError, match="not of the kind"):
+        with pytest.raises(
+            OutputError, match=r"was not written by zinterp as (ome-zarr|tiff)"
+        ):
             upsample(source, tmp_path / name, factor=2, model="linear", overwrite=True)
     assert (tmp_path / "mine.zarr" / "thesis.txt").exists()
 
@@ -621,7 +634,7 @@ def interrupt(source: Path, target: Path, **options: object) -> None:
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"channel": 1}, "channel"),
+        ({"channel": 1}, "first_channel"),
         ({"voxel_size": VoxelSize(1, 1, 1)}, "voxel_size"),
         ({"ngff": "0.4"}, "ngff"),
         ({"factor": 3}, "step"),
@@ -731,7 +744,7 @@ def test_a_folder_of_slices_with_other_files_in_it_is_never_replaced(tmp_path: P
     upsample(tmp_path / "a.tif", target, **options)
     (target / "notes.txt").write_text("mine")
     before = sorted(path.name for path in target.iterdir())
-    with pytest.raises(OutputError, match="holds other files too"):
+    with pytest.raises(OutputError, match="or holds other things too"):
         upsample(tmp_path / "a.tif", target, **options)
     assert sorted(path.name for path in target.iterdir()) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b", "b.replaced"]
@@ -814,3 +827,47 @@ def test_the_estimate_counts_the_planes_of_a_gap(tmp_path: Path) -> None:
         cost = estimate(job, ArrayReader(stack), counting)  # type: ignore[arg-type]
         assert seen[-1] == factor - 1
         assert cost.tiles == 8
+
+
+def test_a_store_with_more_than_our_levels_is_never_replaced(tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    for version in ("0.5", "0.4"):
+        target = upsample(tmp_path / "a.tif", tmp_path / f"{version}.ome.zarr", factor=2, model="linear", ngff=version)
+        upsample(tmp_path / "a.tif", target, factor=2, model="linear", ngff=version, overwrite=True)
+        (target / "labels").mkdir()
+        with pytest.raises(OutputError, match="or holds other things too"):
+            upsample(tmp_path / "a.tif", target, factor=2, model="linear", ngff=version, overwrite=True)
+        assert (target / "labels").is_dir()
+    write_zarr_05(tmp_path / "theirs.zarr", make_stack())
+    with pytest.raises(OutputError, match="was not written by zinterp"):
+        upsample(tmp_path / "a.tif", tmp_path / "theirs.zarr", factor=2, model="linear", overwrite=True)
+
+
+def test_a_link_to_a_store_is_replaced_and_the_store_stays(tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    target = upsample(tmp_path / "a.tif", tmp_path / "b.ome.zarr", factor=2, model="linear")
+    link = tmp_path / "c.ome.zarr"
+    link.symlink_to(target)
+    upsample(tmp_path / "a.tif", link, factor=4, model="linear", overwrite=True)
+    assert len(read(target)) == 9
+    assert len(read(link)) == 17
+    assert not link.is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.ome.zarr", "c.ome.zarr"]
+
+
+def test_planes_without_a_finite_value_are_made_anew_where_others_are_filled(tmp_path: Path) -> None:
+    stack = np.full((5, 40, 48), 500, np.float32) + np.arange(5, dtype=np.float32)[:, None, None]
+    stack[2] = np.nan
+    stack[3, 4, 5] = np.inf
+    dense = interpolate(stack, factor=2, model="linear", fill_nonfinite=True)
+    assert np.allclose(dense[:, 20, 20], 500 + np.arange(9) / 2, atol=1e-3)
+    assert np.isinf(dense[6, 4, 5])
+
+
+def test_the_time_step_goes_through(tmp_path: Path) -> None:
+    values = np.stack([make_stack((3, 40, 48), seed=seed) for seed in range(2)])
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "TZYX", "finterval": 2.5})
+    for name in ("b.tif", "b.ome.tif", "b.ome.zarr"):
+        target = upsample(tmp_path / "a.tif", tmp_path / name, factor=2, model="linear")
+        with open_volume(target) as reader:
+            assert (reader.info.times, reader.info.time_step) == (2, 2.5)

@@ -45,6 +45,8 @@ def test_numbers_and_units_are_found(text: str, column: str, unit: str, tmp_path
         ("a,b\n1,2\n", ":c", "has the columns a, b, expected one called c"),
         ("z,b\n1,2\n,3\n", "", "for plane 1, expected a number"),
         ("1 parsec\n", "", "holds no numbers"),
+        ("z_nm\n0,0\n18,25\n", "", "write decimals with a point"),
+        ("slice,z_nm\n1,18,25\n", "", "has 3 columns in .1,18,25. and 2 before"),
         ("0\n1,4\n2,1\n", "", "write decimals with a point, or separate columns with semicolons"),
         ("z\n" + "9" * 200000, "", "is no table"),
     ],
@@ -67,9 +69,9 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pyte
 
 
 def test_without_a_unit_the_plane_distance_decides() -> None:
-    assert in_micrometres(Positions(Z, "nm"), None) == tuple(z / 1000 for z in Z)
-    assert in_micrometres(Positions(Z), 0.02) == tuple(z / 1000 for z in Z)
-    assert in_micrometres(Positions(Z), 25.0) == Z
+    assert in_micrometres(Positions(Z, "nm"), None) == Positions(tuple(z / 1000 for z in Z), "nm")
+    assert in_micrometres(Positions(Z), 0.02) == Positions(tuple(z / 1000 for z in Z), "nm")
+    assert in_micrometres(Positions(Z), 25.0) == Positions(Z, "um")
     assert in_micrometres(Positions(Z), None) is None
     with pytest.raises(BadOptionError, match=r"mean distance of 20.5 without a unit, and the file's is 1 µm"):
         in_micrometres(Positions(Z), 1.0)
@@ -77,19 +79,25 @@ def test_without_a_unit_the_plane_distance_decides() -> None:
 
 def test_rounded_positions_are_evenly_spaced() -> None:
     positions = [Fraction(f"{z / 300:.4f}") for z in range(1000)]  # 3.333 nm to 0.1 nm
-    distance, places = spacing(positions, NM / 10)
+    distance, places = spacing(positions)
     assert places is None
     assert float(distance) == pytest.approx(1 / 300, rel=1e-4)
 
 
 def test_positions_with_planes_that_lack_are_whole_numbers_of_plane_distances() -> None:
     positions = [5 * NM * k for k in (3, 4, 5, 8, 9)]
-    assert spacing(positions, NM / 10) == (5 * NM, (0, 1, 2, 5, 6))
+    assert spacing(positions) == (5 * NM, (0, 1, 2, 5, 6))
 
 
-@pytest.mark.parametrize("digit", [NM / 100, NM])  # the second is too rough to tell rounding from differences
-def test_uneven_positions_are_kept_exactly(digit: Fraction) -> None:
-    positions = [z * NM for z in (0, 4, 10, 14)]
-    distance, places = spacing(positions, digit)
-    assert distance == Fraction(14, 3) * NM
+@pytest.mark.parametrize("unit", [NM, 100 * NM])  # 4 nm noted to 1 nm are too rough to tell rounding from differences
+def test_uneven_positions_are_kept_exactly(unit: Fraction) -> None:
+    positions = [z * unit for z in (0, 4, 10, 14)]
+    distance, places = spacing(positions)
+    assert distance == Fraction(14, 3) * unit
     assert places == (0, Fraction(6, 7), Fraction(15, 7), 3)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_tables_of_spreadsheets_are_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "z.csv").write_bytes("z [µm]\n0\n20.5\n41\n".encode(encoding))
+    assert read_positions(tmp_path / "z.csv") == Positions(Z, "µm")

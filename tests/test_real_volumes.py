@@ -89,7 +89,7 @@ FILES = {
 REFUSED = {
     "ngff_v05.zarr": "bool values, .*segmentations cannot be interpolated",
     "ngff_v05.zarr/2": "bool values, .*segmentations cannot be interpolated",
-    "ngff_v04.zarr/labels": "without multiscales",
+    "ngff_v04.zarr/labels": "labels cannot be interpolated",
 }
 
 

@@ -1,8 +1,8 @@
 """Where the planes of a job lie: what the file says and what the user says, put together."""
 
-import logging
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 
@@ -11,8 +11,6 @@ from zinterp.options import UpsampleOptions
 from zinterp.plan import ZGrid, checked_places, evenly
 from zinterp.positions import Positions, in_micrometres, read_positions, spacing
 from zinterp.volume import VolumeInfo, VoxelSize, exact, parse_length
-
-logger = logging.getLogger(__name__)
 
 NAMES = "names"  # as positions: those in the names of slices
 SQUARE = 0.01  # by which the edges of pixels that count as square may differ
@@ -31,11 +29,14 @@ class Geometry:
     grid : ZGrid
     voxel_size : VoxelSize
         Of the output.
+    notes : tuple of str
+        What a user is told about lengths and positions.
     """
 
     source: VolumeInfo
     grid: ZGrid
     voxel_size: VoxelSize
+    notes: tuple[str, ...] = ()
 
     def z(self, place: Fraction) -> float | None:
         """Where a place of the grid lies in micrometres, the first input plane at its origin or 0; None if unknown."""
@@ -66,14 +67,14 @@ def place_planes(info: VolumeInfo, options: UpsampleOptions) -> Geometry:
         raise BadVolumeError(
             f"the stack has {info.shape[0]} plane, expected at least 2: there is nothing in between{hint}"
         )
-    info = measured(info, options)
+    info, notes = measured(info, options)
     places = info.places or evenly(info.shape[0])
     if options.depths is not None:
         grid = ZGrid.by_depths(places, options.depths)
-        return Geometry(info, grid, info.voxel_size.with_z_step(grid.step))
+        return Geometry(info, grid, info.voxel_size.with_z_step(grid.step), notes)
     if options.factor is not None:
         grid = ZGrid.by_step(places, Fraction(1, options.factor))
-        return Geometry(info, grid, info.voxel_size.with_z_step(grid.step))
+        return Geometry(info, grid, info.voxel_size.with_z_step(grid.step), notes)
     length = wanted_step(info.voxel_size, options)
     if info.voxel_size.z is None:
         raise BadVolumeError(
@@ -85,7 +86,7 @@ def place_planes(info: VolumeInfo, options: UpsampleOptions) -> Geometry:
         raise BadOptionError(
             f"with planes {info.voxel_size.z * 1e3:g} nm apart and a step of {float(length) * 1e3:g} nm: {error}"
         ) from error
-    return Geometry(info, grid, replace(info.voxel_size, z=float(length)))
+    return Geometry(info, grid, replace(info.voxel_size, z=float(length)), notes)
 
 
 def with_voxel_size(info: VolumeInfo, given: VoxelSize | None) -> VolumeInfo:
@@ -97,13 +98,21 @@ def with_voxel_size(info: VolumeInfo, given: VoxelSize | None) -> VolumeInfo:
     return replace(info, voxel_size=given.otherwise(info.voxel_size), voxel_size_source=source)
 
 
-def measured(info: VolumeInfo, options: UpsampleOptions) -> VolumeInfo:
-    """The volume with the voxel size and the positions that hold for a job, and where these come from."""
+def measured(info: VolumeInfo, options: UpsampleOptions) -> tuple[VolumeInfo, tuple[str, ...]]:
+    """The volume with the voxel size and the positions that hold for a job, and what a user is told about them."""
     info = with_voxel_size(info, options.voxel_size)
-    return info if options.positions is None else with_positions(info, options)
+    if options.positions is not None:
+        return with_positions(info, options)
+    if info.measured is None or info.places is not None or spacing(info.measured)[1] is None:
+        return info, ()
+    steps = [float(b - a) for a, b in pairwise(info.measured)]
+    return info, (
+        f"by their names, planes lie {min(steps):g} to {max(steps):g} µm apart, and count as evenly spaced: "
+        "--positions names takes them to lie there",
+    )
 
 
-def with_positions(info: VolumeInfo, options: UpsampleOptions) -> VolumeInfo:
+def with_positions(info: VolumeInfo, options: UpsampleOptions) -> tuple[VolumeInfo, tuple[str, ...]]:
     """The volume with planes at measured positions; the plane distance becomes theirs."""
     positions, source = given_positions(info, options)
     if len(positions.values) != info.shape[0]:
@@ -111,19 +120,19 @@ def with_positions(info: VolumeInfo, options: UpsampleOptions) -> VolumeInfo:
             f"got {len(positions.values)} positions, expected {info.shape[0]}, one for each plane of the stack"
         )
     checked_places(positions.values)
-    micrometres = in_micrometres(positions, info.voxel_size.z)
-    distance, places = spacing(micrometres or positions.values)
-    info = replace(info, places=places)
-    if micrometres is None:
-        return info
-    size = replace(info.voxel_size, z=float(distance))
-    if info.voxel_size.z and not 0.99 < float(distance) / info.voxel_size.z < 1.01:
-        logger.warning(
-            "planes are %g nm apart by their positions, and %g nm by the file: the positions hold",
-            *(float(distance) * 1e3, info.voxel_size.z * 1e3),
-        )
+    in_unit = in_micrometres(positions, info.voxel_size.z)
+    if in_unit is None:
+        return replace(info, places=spacing(positions.values)[1]), ()
+    distance, places = spacing(in_unit.values)
+    old, new = info.voxel_size.z, float(distance)
+    notes: tuple[str, ...] = ()
+    if old and not 0.99 < new / old < 1.01:
+        notes = (f"planes are {new * 1e3:g} nm apart by their positions, and not {old * 1e3:g} nm: the positions hold",)
+    if not positions.unit:
+        source += f", taken in {in_unit.unit}"
     source = " and ".join(filter(None, (info.voxel_size_source, source)))
-    return replace(info, voxel_size=size, voxel_size_source=source)
+    size = replace(info.voxel_size, z=new)
+    return replace(info, places=places, voxel_size=size, voxel_size_source=source), notes
 
 
 def given_positions(info: VolumeInfo, options: UpsampleOptions) -> tuple[Positions, str]:

@@ -60,7 +60,8 @@ class Stack:
 class Job:
     """What is to be done, in full; made by ``plan_job`` and only read from then on.
 
-    The grids of all stacks have the same output planes, and differ in what they dropped.
+    The grids of all stacks have the same output planes, and differ in what they dropped. ``channel`` and ``time`` are
+    the first of those that are read, as the file counts them.
     """
 
     source: VolumeInfo
@@ -73,6 +74,8 @@ class Job:
     fill_nonfinite: bool
     notes: tuple[str, ...]
     model: str
+    channel: int = 0
+    time: int = 0
 
     @property
     def planes(self) -> int:
@@ -93,6 +96,8 @@ class Job:
         """What decides the output's grey values, as JSON holds it; kept in the output's metadata."""
         grid = self.geometry.grid
         return {
+            "first_channel": self.channel,
+            "first_time": self.time,
             "source_shape": list(self.source.shape),
             "dtype": self.source.dtype.name,
             "step": str(grid.step) if grid.step else None,
@@ -152,7 +157,7 @@ def plan_job(
     if files:
         name, why = output_format(reader.info, output, target, options.format)
         output = replace(output, format=name)
-        notes += [*notes_on_planes(geometry), *([why] if why else [])]
+        notes += [*geometry.notes, *notes_on_planes(geometry), *([why] if why else [])]
     drifts, drift_notes = align(volumes, grids, options)
     stacks = tuple(
         Stack(grid, choose_range(Normalizer.fit(sample_planes(volume, grid.kept)), options), drift)
@@ -173,6 +178,8 @@ def plan_job(
         fill_nonfinite=options.fill_nonfinite,
         notes=(*notes, *drift_notes),
         model=model,
+        channel=options.channel or 0,
+        time=options.time or 0,
     )
 
 
@@ -246,6 +253,9 @@ def find_bad(volume: OneStack, options: UpsampleOptions) -> dict[int, Defect]:
         bad |= {d.plane: Defect(d.plane, "duplicate") for d in duplicates}
     if parse_skip(options.skip)[1]:
         bad |= {defect.plane: defect for defect in find_defects(volume)}
+    if options.fill_nonfinite and volume.info.dtype.kind == "f":
+        planes = (k for k in range(volume.info.shape[0]) if not np.isfinite(volume.read(range(k, k + 1))).any())
+        bad |= {k: Defect(k, "blank") for k in planes}
     return bad
 
 

@@ -47,6 +47,8 @@ class Journal:
                     )
             # a line that a crash cut short is not a number followed by a mark, and its slab is made again
             self.done = {int(line[:-1]) for line in lines[1:] if line.endswith(";") and line[:-1].isdigit()}
+        elif self.path.exists() and not is_journal(self.path):
+            raise OutputError(f"{self.path} is in the way and not known to be of an unfinished output: move it")
         self._append("\n" if resume else json.dumps(wanted) + "\n", mode="a" if resume else "w")
 
     def add(self, number: int) -> None:
@@ -79,6 +81,8 @@ def locked(target: Path) -> Iterator[None]:
         If another job is at work on it.
     """
     path = target.with_name(target.name + ".lock")
+    if path.exists() and path.stat().st_size:
+        raise OutputError(f"{path} is in the way and holds something, which our locks do not: move it")
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
@@ -94,6 +98,13 @@ def locked(target: Path) -> Iterator[None]:
 def journal_path(target: Path) -> Path:
     """Where the journal of an output lies."""
     return target.with_name(target.name + ".journal")
+
+
+def is_journal(path: Path) -> bool:
+    """Whether a file begins as our journals do, or holds nothing."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = file.readline()
+    return not line or line[0] == "{"
 
 
 def shortened(value: object) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
 from zinterp.io import format_of, on_disk
 from zinterp.job import Job
+from zinterp.volume import partial_path
 
 ACQUIRED, SYNTHESISED = "acquired", "synthesised"
 
@@ -21,7 +22,7 @@ class PlaneRow:
     Parameters
     ----------
     time, channel : int
-        Among those that were read.
+        As the input counts them.
     plane : int
         Number in the output.
     z_um : float or None
@@ -60,8 +61,8 @@ def plane_rows(job: Job) -> Iterator[PlaneRow]:
             z = job.geometry.z(place)
             after = stack.grid.after(before) if t else before
             yield PlaneRow(
-                time,
-                channel,
+                job.time + time,
+                job.channel + channel,
                 k,
                 None if z is None else float(f"{z:.12g}"),
                 SYNTHESISED if t else ACQUIRED,
@@ -103,6 +104,14 @@ def check_table(path: Path, volumes: Sequence[Path], *, replace: bool) -> None:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another --planes-table")
     if path.is_dir() or not path.parent.is_dir():
         raise OutputError(f"the planes table {path} cannot be written there, expected a file in a folder that exists")
+    partial = partial_path(path)
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise OutputError(
+            f"the planes table {path} cannot be written ({error.strerror}): choose another place"
+        ) from error
     if path.exists() and not is_table(path):
         raise OutputError(
             f"{path} is there and no table of planes, which alone is replaced: give another --planes-table"
@@ -117,7 +126,7 @@ def is_table(path: Path) -> bool:
 
 def write_table(path: Path, job: Job) -> None:
     """Write the table as CSV, whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
+    partial = partial_path(path)
     try:
         partial.write_text(planes_table(job), encoding="utf-8")
         os.replace(partial, path)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
+from math import lcm
 from pathlib import Path
 from statistics import median_low
 
@@ -58,7 +59,7 @@ def read_positions(name: str | Path) -> Positions:
             raise BadOptionError(
                 f"{path} has {path.stat().st_size} bytes, expected one number a line: name another file"
             )
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = decoded(path.read_bytes()).splitlines()
     except UnicodeDecodeError as error:
         raise BadOptionError(f"{path} is no text, expected positions, one number a line: name another file") from error
     except OSError as error:
@@ -72,10 +73,11 @@ def read_positions(name: str | Path) -> Positions:
     header = [cell.lstrip("# ") for cell in rows.pop(0)] if rows and not any(map(is_number, rows[0])) else []
     rows = [row for row in rows if not row[0].startswith("#")]
     index = choose_column(path, header, column, len(rows[0]) if rows else 0)
-    if uneven := next((row for row in rows if len(row) != len(rows[0])), None):
+    columns = len(header or rows[0]) if rows else 0
+    if uneven := next((row for row in rows if len(row) != columns), None):
         raise BadOptionError(
-            f"{path} has {len(uneven)} columns in {','.join(uneven)!r} and {len(rows[0])} before, expected as many in "
-            "each line: write decimals with a point, or separate columns with semicolons"
+            f"{path} has {len(uneven)} columns in {','.join(uneven)!r} and {columns} before, expected as many in each "
+            "line: write decimals with a point, or separate columns with semicolons"
         )
     unit = unit_of(header[index]) if header else ""
     values: list[Fraction] = []
@@ -90,6 +92,16 @@ def read_positions(name: str | Path) -> Positions:
     if not values:
         raise BadOptionError(f"{path} holds no numbers, expected the position of each plane, one a line")
     return Positions(tuple(values), unit)
+
+
+def decoded(content: bytes) -> str:
+    """Text in UTF-8, or as spreadsheets write it: UTF-16 with its mark, or the code page of Windows."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
 
 
 def split_column(name: str) -> tuple[Path, str]:
@@ -134,7 +146,7 @@ def choose_column(path: Path, header: list[str], column: str, columns: int) -> i
     )
 
 
-def in_micrometres(positions: Positions, plane_distance: float | None) -> tuple[Fraction, ...] | None:
+def in_micrometres(positions: Positions, plane_distance: float | None) -> Positions | None:
     """Positions in micrometres; without a unit, in that of nm, µm and mm that agrees with the plane distance.
 
     Parameters
@@ -145,8 +157,8 @@ def in_micrometres(positions: Positions, plane_distance: float | None) -> tuple[
 
     Returns
     -------
-    tuple of Fraction or None
-        None where neither positions nor file have a unit.
+    Positions or None
+        Their unit is that which was found; None where neither positions nor file have one.
 
     Raises
     ------
@@ -165,20 +177,16 @@ def in_micrometres(positions: Positions, plane_distance: float | None) -> tuple[
                 f"{plane_distance:g} µm: write the unit into their first line, as in z_nm"
             )
         unit = fitting[0]
-    return tuple(value * exact(MICROMETRES[unit]) for value in positions.values)
+    return Positions(tuple(value * exact(MICROMETRES[unit]) for value in positions.values), unit)
 
 
-def spacing(
-    positions: Sequence[Fraction], digit: Fraction = Fraction(0)
-) -> tuple[Fraction, tuple[Fraction, ...] | None]:
+def spacing(positions: Sequence[Fraction]) -> tuple[Fraction, tuple[Fraction, ...] | None]:
     """The plane distance, and where planes lie in plane distances from the first.
 
     Parameters
     ----------
     positions : sequence of Fraction
-        Rising, at least two.
-    digit : Fraction
-        What they are rounded to.
+        Rising, at least two; rounded to what the last of their decimals stands for.
 
     Returns
     -------
@@ -188,6 +196,7 @@ def spacing(
     """
     steps = [b - a for a, b in pairwise(positions)]
     typical = median_low(steps)
+    digit = Fraction(1, lcm(*(p.denominator for p in positions)))
     counts = [0, *accumulate(round(s / typical) for s in steps)]
     distance = (positions[-1] - positions[0]) / max(counts[-1], 1)
     tolerance = max(EVEN * distance, digit if FINE * digit <= typical else Fraction(0))

@@ -48,6 +48,19 @@ MICROMETRES: Mapping[str, float] = MappingProxyType(
 )
 """Length of each unit in micrometres. TIFF, OME and NGFF names."""
 
+SECONDS: Mapping[str, float] = MappingProxyType(
+    {
+        **dict.fromkeys(("ns", "nanosecond"), 1e-9),
+        **dict.fromkeys(("µs", "μs", "us", "microsecond"), 1e-6),
+        **dict.fromkeys(("ms", "msec", "millisecond"), 1e-3),
+        **dict.fromkeys(("s", "sec", "second", "seconds"), 1.0),
+        **dict.fromkeys(("min", "minute", "minutes"), 60.0),
+        **dict.fromkeys(("h", "hour", "hours"), 3600.0),
+        **dict.fromkeys(("d", "day", "days"), 86400.0),
+    }
+)
+"""Length of each unit of time in seconds. OME, ImageJ and NGFF names."""
+
 SHORT_UNITS = ("pm", "Å", "nm", "um", "mm", "cm", "m")
 """Those that error messages name."""
 
@@ -149,6 +162,8 @@ class VolumeInfo:
         How many are read or written.
     channel_names : tuple of str
         As many as there are channels, or empty.
+    time_step : float or None
+        Seconds from one time to the next; None where the file does not say.
     origin : tuple of float or None
         Where the centre of the first voxel lies, (z, y, x) in micrometres; None where the file does not say.
     places : tuple of Fraction or None
@@ -166,6 +181,7 @@ class VolumeInfo:
     channels: int = 1
     times: int = 1
     channel_names: tuple[str, ...] = ()
+    time_step: float | None = None
     origin: tuple[float, float, float] | None = None
     places: tuple[Fraction, ...] | None = None
     measured: tuple[Fraction, ...] | None = None

@@ -67,7 +67,7 @@ def command(
     read = {name: chosen[name] for name in ("channel", "time", "keep_databar", "fill_gaps") if name in chosen}
     for source in inputs:
         with open_volume(source, **read) as reader:
-            info = measured(reader.info, settings or UpsampleOptions(factor=1, **chosen))
+            info, _ = measured(reader.info, settings or UpsampleOptions(factor=1, **chosen))
             repeated = None if duplicates is None else find_duplicates(reader, duplicates)
             steps = sample_steps(reader, info.shape[0] if drift else SAMPLE)
             job = cost = None

@@ -80,6 +80,7 @@ def command(
       zinterp upsample slices --voxel-size 20nm --z-step 5nm --skip auto -o dense.ome.zarr
     """
     from zinterp.errors import BadOptionError
+    from zinterp.io import name_of
     from zinterp.job import default_target
     from zinterp.options import UpsampleOptions
     from zinterp.pipeline import build_interpolator, opened, upsample
@@ -108,7 +109,7 @@ def command(
             interpolator = build_interpolator(settings)
         start = time.monotonic()
         jobs: list[Job] = []
-        with show_progress(source.name, "planes") as show:
+        with show_progress(name_of(source), "planes") as show:
             upsample(
                 source,
                 target,

@@ -1,28 +1,59 @@
 """Outputs that are folders: which may give way to another, and how."""
 
+import json
 import os
 import re
 import shutil
 from itertools import count
 from pathlib import Path
+from typing import Any
 
-from zinterp.io.paths import SIDECAR
+from zinterp.io.paths import SIDECAR, ZARR_FILES
+
+RECORD = "zinterp"
+"""The attribute of our OME-Zarr groups that says how they were made."""
 
 
 def holds_only_slices(path: Path) -> bool:
     """Whether a folder holds slices that were written here, and nothing else."""
-    ours = re.compile(rf"{re.escape(path.name)}_[0-9]+\.(tif|png)")
-    names = {entry.name for entry in path.iterdir()} if path.is_dir() else set()
-    return SIDECAR in names and all(name == SIDECAR or ours.fullmatch(name) for name in names)
+    shape = json_of(path / SIDECAR).get("shape")
+    if not isinstance(shape, list) or not shape or not isinstance(shape[0], int):
+        return False
+    ours = re.compile(rf"{re.escape(path.resolve().name)}_([0-9]{{5,}})\.(tif|png)")
+    files = {entry.name: entry.is_file() for entry in path.iterdir() if entry.name != SIDECAR}
+    matches = {name: ours.fullmatch(name) for name in files}
+    return all(files[name] and match and int(match[1]) < shape[0] for name, match in matches.items())
+
+
+def holds_only_levels(path: Path) -> bool:
+    """Whether a Zarr group was written here, and holds its levels and nothing else."""
+    attributes = json_of(path / "zarr.json").get("attributes") or json_of(path / ".zattrs")
+    ours = isinstance(attributes, dict) and RECORD in attributes
+    return ours and all(entry.name in (*ZARR_FILES, ".zattrs") or entry.name.isdecimal() for entry in path.iterdir())
+
+
+def json_of(path: Path) -> dict[str, Any]:
+    """What a file of JSON holds; nothing if it is not there or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Rename a folder onto a name that may be taken; the old folder goes only once the new one is in place."""
-    if not target.exists():
+    """Rename a folder onto a name that may be taken; the old folder goes only once the new one is in place.
+
+    Where the name is a link, the link goes and what it leads to stays.
+    """
+    if not target.exists() and not target.is_symlink():
         os.replace(source, target)
         return
     names = (target.with_name(f"{target.name}.replaced{n or ''}") for n in count())
     aside = next(name for name in names if not name.exists())
     os.replace(target, aside)
     os.replace(source, target)
-    shutil.rmtree(aside)
+    if aside.is_symlink():
+        aside.unlink()
+    else:
+        shutil.rmtree(aside)

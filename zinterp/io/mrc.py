@@ -34,6 +34,7 @@ WRITTEN_MODES = {name: mode for mode, name in MODES.items()} | {"uint8": 6}
 
 IMOD_STAMP, IMOD_STAMP_AT = 1146047817, 152  # "this file heeds the flags below", and at which byte of the header
 SIGNED_BYTES, INVERTED_ORIGIN, PACKED_4_BIT = 1, 4, 16  # IMOD's flags
+SKEW = 0.01  # degrees: smaller ones are rounding
 BLOCK = 2**22
 """Voxels whose statistics are taken at a time."""
 
@@ -73,6 +74,7 @@ class MrcReader(Closing):
         self._selection = select(path, options, times=planes // self._depth)
         self._offset = HEADER_BYTES + int(header["nsymbt"])
         axes = axis_names(header, path)
+        warn_of_angles(header, path)
         voxel_size = find_voxel_size(header, axes, path)
         self.info = VolumeInfo(
             shape=(self._depth, height, width),
@@ -161,6 +163,12 @@ def stored_dtype(header: Header, path: Path) -> np.dtype[Any]:
     if mode == 0 and unsigned:
         logger.info("%s holds unsigned bytes, by %s", path, "its grey values" if flags is None else "IMOD's flag")
         return np.dtype(np.uint8)
+    if mode == 0 and flags is None and header["dmin"] >= 128:
+        logger.warning(
+            "%s holds signed bytes, as MRC has them, and gives its grey values as unsigned: %g to %g are read as %g to "
+            "%g, in the same order",
+            *(path, header["dmin"], header["dmax"], header["dmin"] - 256, header["dmax"] - 256),
+        )
     return np.dtype(MODES[mode]).newbyteorder(header.dtype["nx"].byteorder)
 
 
@@ -184,7 +192,21 @@ def axis_names(header: Header, path: Path) -> tuple[str, ...]:
         if any(axes):
             logger.warning("%s has the axis order %s, which is none: taking sections for z, rows for y", path, axes)
         axes = [3, 2, 1]
-    return tuple("xyz"[axis - 1] for axis in axes)
+    names = tuple("xyz"[axis - 1] for axis in axes)
+    if names != ("z", "y", "x"):
+        logger.warning(
+            "%s has its sections along %s, rows along %s and columns along %s; planes are its sections, and an output "
+            "has these along z, y and x",
+            *(path, *names),
+        )
+    return names
+
+
+def warn_of_angles(header: Header, path: Path) -> None:
+    """Say so where the cell is not rectangular."""
+    angles = [float(header["cellb"][name]) for name in ("alpha", "beta", "gamma")]
+    if any(math.isfinite(angle) and 0 < angle < 180 and abs(angle - 90) > SKEW for angle in angles):
+        logger.warning("%s has a cell with the angles %g, %g and %g, taken as 90 degrees", path, *angles)
 
 
 def find_voxel_size(header: Header, axes: tuple[str, ...], path: Path) -> VoxelSize:
@@ -194,7 +216,11 @@ def find_voxel_size(header: Header, axes: tuple[str, ...], path: Path) -> VoxelS
         cell, steps = float(header["cella"][axis]), int(header[f"m{axis}"])
         lengths.append(cell / steps if steps > 0 and 0 < cell < math.inf else None)
     if lengths == [1.0, 1.0, 1.0]:
-        logger.debug("%s has voxels of exactly 1 Å, taken as not known", path)
+        logger.warning(
+            "%s has voxels of exactly 1 Å, which many programs write who do not know: taken as not known; if it is "
+            "true, give --voxel-size 1x1x1Å",
+            path,
+        )
         return VoxelSize()
     return VoxelSize(*(length and length * ANGSTROM for length in lengths))
 

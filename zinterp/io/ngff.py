@@ -5,6 +5,7 @@ import lzma
 import math
 import os
 import shutil
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io.folders import replace_folder
 from zinterp.io.paths import is_zarr
 from zinterp.io.selection import InputOptions, select
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
+from zinterp.volume import MICROMETRES, SECONDS, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class NgffReader(Closing):
             channels=len(kept),
             times=len(self._selection.times),
             channel_names=tuple(names[c] for c in kept) if len(names) == channels else (),
+            time_step=level.time_step,
             origin=level.origin,
         )
 
@@ -101,16 +103,21 @@ class Level:
     unit: str = ""
     origin: tuple[float, float, float] | None = None
     channel_names: tuple[str, ...] = ()
+    time_step: float | None = None
 
 
 def open_level(path: Path) -> Level:
     """The finest level of an image, the level that a path leads to, or a bare array."""
     if "labels" in path.absolute().relative_to(store_around(path)).parts:
         raise BadVolumeError(f"{path} lies among labels, expected grey values: labels cannot be interpolated")
-    node = zarr.open(path, mode="r")
     group = parent = None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what else lies in the store, and of units, which are checked here
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Group):
+            node = only_image(node, path)
     if isinstance(node, zarr.Group):
-        group, wanted = only_image(node, path), None
+        group, wanted = node, None
     elif (parent := image_around(path)) is not None:
         group, wanted = zarr.open_group(parent, mode="r"), path.absolute().relative_to(parent).as_posix()
     if group is None:
@@ -129,7 +136,7 @@ def open_level(path: Path) -> Level:
     scales, shifts, unit = lengths_of(multiscale, dataset)
     size = VoxelSize(*(length if (length := scales.get(axis)) and length > 0 else None for axis in "zyx"))
     origin = (shifts["z"], shifts["y"], shifts["x"]) if any(map(shifts.get, "zyx")) and len(shifts) > 2 else None
-    return Level(array, axes, "ome-zarr", size, unit, origin, channel_labels(group))
+    return Level(array, axes, "ome-zarr", size, unit, origin, channel_labels(group), time_step_of(multiscale, dataset))
 
 
 def store_around(path: Path) -> Path:
@@ -201,7 +208,9 @@ def image_metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
         )
     if "image-label" in ome:
         raise BadVolumeError(f"{path} is a label image, expected grey values: labels cannot be interpolated")
-    image = yaozarrs.validate_ome_object({k: v for k, v in ome.items() if k in ("version", "multiscales")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of units that are none: lengths in these are not known
+        image = yaozarrs.validate_ome_object({k: v for k, v in ome.items() if k in ("version", "multiscales")})
     if not isinstance(image, v04.Image | v05.Image):
         raise BadVolumeError(f"{path} is an NGFF {type(image).__name__}, expected an image")
     return image
@@ -228,6 +237,16 @@ def lengths_of(multiscale: Any, dataset: Any) -> tuple[dict[str, float], dict[st
         if math.isfinite(scale) and math.isfinite(shift):
             scales[axis.name], shifts[axis.name] = scale * MICROMETRES[unit], shift * MICROMETRES[unit]
     return scales, shifts, known
+
+
+def time_step_of(multiscale: Any, dataset: Any) -> float | None:
+    """Seconds from one time to the next, None where the axis has no unit of time."""
+    steps = [*(dataset.coordinateTransformations or ()), *(multiscale.coordinateTransformations or ())]
+    for i, axis in enumerate(multiscale.axes):
+        if axis.name == "t" and (unit := SECONDS.get(str(getattr(axis, "unit", None) or ""))):
+            step = math.prod(step.scale[i] for step in steps if step.type == "scale") * unit
+            return step if 0 < step < math.inf else None
+    return None
 
 
 def channel_labels(group: zarr.Group) -> tuple[str, ...]:
@@ -384,6 +403,8 @@ class NgffWriter:
         start = [in_unit(v, length) if n else 0.0 for v, n in zip(self._info.origin or (0, 0, 0), lengths, strict=True)]
         units = [unit if v else None for v in lengths]
         types = {"t": {"type": "time"}, "c": {"type": "channel"}}
+        if self._info.time_step and lead:
+            lead[0], types["t"]["unit"] = self._info.time_step, "second"
         multiscale: dict[str, Any] = {
             "name": self.path.name,
             "axes": [

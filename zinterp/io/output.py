@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
-from zinterp.io.folders import holds_only_slices
+from zinterp.io.folders import holds_only_levels, holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
-from zinterp.io.paths import format_of, is_zarr
+from zinterp.io.paths import format_of
 from zinterp.volume import VolumeInfo, VolumeWriter, readable
 
 SINGLE = ("mrc", *SLICES)
@@ -55,6 +55,8 @@ def output_format(source: VolumeInfo, info: VolumeInfo, path: Path | None, wante
     name = wanted or by_suffix or DEFAULTS.get(source.format, source.format)
     if name == "tiff" and source.format == "ome-tiff" and not wanted:
         name = "ome-tiff"  # OME in, OME out, also where -o says just .tif
+    if path and not by_suffix and FORMATS[name].suffixes and not FORMATS[name].folder:
+        raise BadOptionError(f"the output {path} lacks a suffix, expected one of {', '.join(FORMATS[name].suffixes)}")
     if by_suffix and name != by_suffix and {name, by_suffix} != {"tiff", "ome-tiff"}:
         raise BadOptionError(
             f"the output {path} is named like {by_suffix} and to be {name}, expected one of them: rename it"
@@ -126,7 +128,8 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
     check_free(path, overwrite=overwrite)
     if path.exists() and not is_replaceable(path, info.format):
         raise OutputError(
-            f"{path} is there, and is not of the kind that would replace it or holds other files too: choose another -o"
+            f"{path} is there, and was not written by zinterp as {info.format} or holds other things too: move it, or "
+            "choose another -o"
         )
     folder = path.parent
     if not folder.is_dir():
@@ -148,7 +151,7 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
 
 
 def is_replaceable(path: Path, format: str) -> bool:
-    """Whether what is there may give way to an output: a file to a file, a Zarr store to one, our slices to slices."""
+    """Whether what is there may give way to an output: a file to a file, a folder only if we wrote all of it."""
     if format in SLICES:
         return holds_only_slices(path)
-    return is_zarr(path) if FORMATS[format].folder else path.is_file()
+    return holds_only_levels(path) if FORMATS[format].folder else path.is_file()

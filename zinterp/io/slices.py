@@ -292,7 +292,7 @@ def place(path: Path, names: Sequence[str], found: Lengths, options: InputOption
         own = read_sidecar(folder / SIDECAR)
         found = part_of(own, numbers) if numbers else own
     elif measured := slice_names.positions_that_rise(names, path):
-        distance, uneven = spacing(measured, slice_names.last_digit(names))
+        distance, uneven = spacing(measured)
         source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
         found = replace(found, size=replace(found.size, z=float(distance)), source=source, measured=measured)
         if uneven:

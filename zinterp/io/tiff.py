@@ -87,6 +87,7 @@ class TiffReader(Closing):
             channels=len(kept),
             times=len(self._selection.times),
             channel_names=tuple(found.channel_names[c] for c in kept) if len(found.channel_names) == channels else (),
+            time_step=found.time_step,
             origin=found.origin,
         )
         self._page_shape = (height, width)
@@ -257,7 +258,7 @@ class TiffWriter:
         try:
             if not resume:
                 lay_out(self.partial, info, ome=ome, record=json.dumps(record))
-                reserve(self.partial, info.bytes)
+                reserve(self.partial, self.partial.stat().st_size)
             with tifffile.TiffFile(self.partial) as tif:
                 self._offset = int(tif.series[0].dataoffset or 0)
                 if tif.filehandle.size < self._offset + info.bytes:
@@ -336,6 +337,8 @@ def ome_options(path: Path, info: VolumeInfo, axes: str, record: str) -> dict[st
     # an identifier that equal jobs share, so that they write the same bytes
     identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{path.name} {info.shape} {record}')}"
     metadata: dict[str, Any] = {"axes": axes, "UUID": identifier, "Description": record, **lengths, **units}
+    if info.time_step and info.times > 1:
+        metadata |= {"TimeIncrement": info.time_step, "TimeIncrementUnit": "s"}
     if info.channel_names:
         metadata["Channel"] = {"Name": list(info.channel_names)}
     if info.origin is not None:
@@ -365,6 +368,8 @@ def imagej_options(path: Path, info: VolumeInfo, axes: str, record: str) -> dict
     metadata: dict[str, Any] = {"axes": axes, "Info": record}
     if info.channels > 1:
         metadata["mode"] = "grayscale"
+    if info.time_step and info.times > 1:
+        metadata["finterval"] = info.time_step
     resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
     if resolution:  # without it ImageJ would take pixels for one unit wide
         metadata["unit"] = IMAGEJ_UNITS[unit]

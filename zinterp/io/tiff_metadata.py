@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from zinterp.io.vendors import UNREADABLE, number, positive, tag_value, unit_name, vendor_pixel_size
-from zinterp.volume import MICROMETRES, VoxelSize
+from zinterp.volume import MICROMETRES, SECONDS, VoxelSize
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class FoundVoxelSize:
         The unit that the file writes lengths in, or one that suits them; "" if no size was found.
     origin : tuple of float or None
         Where the centre of the first voxel lies, (z, y, x) in micrometres; None where the file does not say.
+    time_step : float or None
+        Seconds from one time to the next; None where the file does not say.
     channel_names : tuple of str
         As many as there are channels, "" for one without a name; empty if none has one.
     """
@@ -52,6 +54,7 @@ class FoundVoxelSize:
     unit: str = ""
     origin: tuple[float, float, float] | None = None
     channel_names: tuple[str, ...] = ()
+    time_step: float | None = None
 
 
 def find_voxel_size(tif: tifffile.TiffFile) -> FoundVoxelSize:
@@ -71,7 +74,8 @@ def find_voxel_size(tif: tifffile.TiffFile) -> FoundVoxelSize:
     """
     ome = from_ome(tif.ome_metadata) if tif.ome_metadata else FoundVoxelSize()
     found = next((candidate for candidate in candidates(tif, ome) if candidate.source), ome)
-    return replace(found, origin=ome.origin or found.origin, channel_names=ome.channel_names)
+    step = ome.time_step or imagej_time_step(tif)
+    return replace(found, origin=ome.origin or found.origin, channel_names=ome.channel_names, time_step=step)
 
 
 def candidates(tif: tifffile.TiffFile, ome: FoundVoxelSize) -> Iterator[FoundVoxelSize]:
@@ -157,6 +161,15 @@ def from_imagej(metadata: Mapping[str, Any], page: Any) -> FoundVoxelSize:
     return FoundVoxelSize(size, "ImageJ metadata" if z or y or x else "", unit, imagej_origin(metadata, size))
 
 
+def imagej_time_step(tif: tifffile.TiffFile) -> float | None:
+    """Seconds from frame to frame, by ImageJ's description."""
+    try:
+        metadata = tif.imagej_metadata or {}
+    except UNREADABLE:
+        return None
+    return positive(metadata.get("finterval"), SECONDS.get(str(metadata.get("tunit", "s")), 0.0))
+
+
 def scifio_z(metadata: Mapping[str, Any]) -> float | None:
     """The plane distance in micrometres that SCIFIO writes, None if it does not."""
     names, lengths, units = (str(metadata.get(key, "")).split(",") for key in ("axes", "scales", "units"))
@@ -197,6 +210,7 @@ def from_ome(xml: str) -> FoundVoxelSize:
         "µm" if known else "",
         ome_origin(pixels),
         names if any(names) else (),
+        positive(pixels.get("TimeIncrement"), SECONDS.get(pixels.get("TimeIncrementUnit", "s"), 0.0)),
     )
 
 

@@ -27,6 +27,7 @@ LAYERS = {
     "executors": 3,
     "options": 2,
     "geometry": 3,
+    "preflight": 3,
     "job": 4,
     "planes_table": 4,
     "pipeline": 4,

@@ -582,9 +582,7 @@ def test_only_an_output_of_the_same_kind_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file.zarr").write_text("something else")
     (tmp_path / "folder.tif").mkdir()
     for name in ("mine.zarr", "file.zarr", "folder.tif"):
-        with pytest.raises(
-            OutputError, match=r"was not written by zinterp as (ome-zarr|tiff)"
-        ):
+        with pytest.raises(OutputError, match=r"was not written by zinterp as (ome-zarr|tiff)"):
             upsample(source, tmp_path / name, factor=2, model="linear", overwrite=True)
     assert (tmp_path / "mine.zarr" / "thesis.txt").exists()
 

@@ -8,6 +8,7 @@ serial sections that have little in common, it is 0. What all structures do toge
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,9 @@ def is_measurable(reader: VolumeReader) -> bool:
     return reader.info.shape[0] > 1 and min(reader.info.shape[1:]) >= SMALLEST
 
 
-def sample_steps(reader: VolumeReader, count: int = SAMPLE) -> list[tuple[int, Shift]]:
+def sample_steps(
+    reader: VolumeReader, count: int = SAMPLE, planes: Sequence[int] | None = None
+) -> list[tuple[int, Shift]]:
     """Measure the shifts between some neighbouring planes, spread evenly over the stack.
 
     Parameters
@@ -114,6 +117,8 @@ def sample_steps(reader: VolumeReader, count: int = SAMPLE) -> list[tuple[int, S
     reader : VolumeReader
     count : int
         How many at most.
+    planes : sequence of int or None
+        Rising; those that count. None is all.
 
     Returns
     -------
@@ -121,9 +126,12 @@ def sample_steps(reader: VolumeReader, count: int = SAMPLE) -> list[tuple[int, S
         The first plane of each pair, rising, and by how much (y, x) the second is shifted, in pixels; 0 where no shift
         is supported.
     """
-    pairs = reader.info.shape[0] - 1 if is_measurable(reader) else 0
-    chosen = np.linspace(0, pairs - 1, min(count, pairs)).astype(int).tolist()
-    return [(k, shift_between(view(read(reader, k)), view(read(reader, k + 1))) or (0.0, 0.0)) for k in chosen]
+    pairs = list(pairwise(range(reader.info.shape[0]) if planes is None else planes)) if is_measurable(reader) else []
+    chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int).tolist()
+    return [
+        (before, shift_between(view(read(reader, before)), view(read(reader, after))) or (0.0, 0.0))
+        for before, after in (pairs[i] for i in chosen)
+    ]
 
 
 def shifted(planes: Image, shifts: Sequence[Shift]) -> Image:

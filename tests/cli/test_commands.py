@@ -394,7 +394,7 @@ def test_planes_at_a_length_from_slices_with_a_table(run: Run, tmp_path: Path) -
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert facts["output"] == "run 1_z7.5nm"
-    rows = list(csv.DictReader((tmp_path / "planes.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "planes.csv").read_text().splitlines()))
     assert [float(row["z_um"]) for row in rows] == pytest.approx([0.0075 * k for k in range(11)])
     assert [row["kind"] for row in rows].count("acquired") == 2
     names = sorted(path.name for path in (tmp_path / "run 1_z7.5nm").iterdir())
@@ -408,7 +408,7 @@ def test_planes_at_a_length_from_slices_with_a_table(run: Run, tmp_path: Path) -
     ("arguments", "code", "text"),
     [
         (["a.tif", "a.tif", "-f", "2", "--planes-table", "p.csv"], 2, "expected one input"),
-        (["a.tif", "-f", "2", "--planes-table", "p.tif"], 1, "named like a stack, expected a table"),
+        (["a.tif", "-f", "2", "--planes-table", "p.tif"], 1, "named like a stack or lies in the input or output"),
         (["a.tif", "-f", "2", "--planes-table", "there.csv"], 1, "there.csv exists already: give --overwrite"),
         (["a.tif", "-f", "2", "--planes-table", "no/p.csv"], 1, "expected a file in a folder that exists"),
         (["a.tif", "--z-step", "5"], 2, "expected a positive number and a unit"),
@@ -452,3 +452,11 @@ def test_info_says_where_planes_and_voxel_size_come_from(run: Run, tmp_path: Pat
     facts = json.loads(run("info", "a.tif", "--positions", "z.txt", "--json").stdout)
     assert facts["even_planes"] is False
     assert facts["largest_drift_px"] is None  # too small to tell
+
+
+def test_errors_say_which_of_several_inputs_they_are_about(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    write_imagej(tmp_path / "b.tif", make_stack()[:1])
+    result = run("upsample", "a.tif", "b.tif", "--factor", "2", "--model", "linear", "-q")
+    assert result.returncode == 1
+    assert "zinterp: b.tif: the stack has 1 plane" in result.stderr

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from tests.conftest import Stack, make_stack
 from zinterp.errors import BadVolumeError, InputError, OutputError
-from zinterp.io import slice_names, slices
+from zinterp.io import slice_names
 from zinterp.io.paths import SIDECAR
 from zinterp.io.selection import InputOptions
 from zinterp.io.slices import SlicesReader, SlicesWriter
@@ -82,6 +83,72 @@ def test_equal_numbers_are_ordered_by_their_text() -> None:
 )
 def test_the_numbers_that_count_planes_are_found(names: list[str], numbers: list[int] | None) -> None:
     assert slice_names.numbers(names) == numbers
+
+
+@pytest.mark.parametrize(
+    ("names", "others", "pattern"),
+    [
+        ([f"z{z:02}_c{c}.tif" for z, c in product(range(3), range(2))], "z00_c0.tif and z00_c1", "z*_c0.tif"),
+        ([f"c{c}_z{z:02}.tif" for z, c in product(range(2), range(9))], "c0_z00.tif and c1_z00", "c0_z*.tif"),
+        ([f"z{z}_c{c}.tif" for z, c in product(range(12), range(2))][:-1], "z0_c0.tif and z0_c1", "z*_c0.tif"),
+        ([f"{t}_{c}_{z}.png" for t, c, z in product(range(4), range(2), range(9))], "0_0_0.png and 0_1_0", "0_0_*.png"),
+        ([f"w{w}_c{c}_{z}.tif" for (w, c), z in product([(488, 0), (561, 1)], range(9))], "w488", "w488_c0_*.tif"),
+        ([f"z={z}nm_c{c}.tif" for z, c in product(range(4), range(9))], "z=0nm_c0.tif and z=0nm_c1", "z=*nm_c0.tif"),
+        ([f"s_{z:05}_z=0.{z}um_c{c}.tif" for z, c in product(range(9), range(2))], "_c0.tif and", "s_*_z=*um_c0.tif"),
+        (
+            [f"2024-05-01_10-{m}_c{c}.tif" for m, c in product((10, 50), range(3))],
+            "10_c0.tif and",
+            "2024-05-01_10-10_c*.tif",
+        ),
+        ([f"{c}-0{z}-00.tif" for c, z in product((10, 99), range(9))], "10-00-00.tif and 99-00", "10-*-00.tif"),
+        ([f"z={z}nm_{c}.tif" for z, c in product((-1, 0, 1, 2), range(2))], "z=0nm_0.tif and", "z=*nm_0.tif"),
+        ([f"{c}-{z}.tif" for c, z in product(range(1, 11), range(11))], "1-0.tif and 2-0", "1-*.tif"),
+        ([f"ch[{c}]_{z}.tif" for c, z in product(range(2), range(9))], "ch[0]_0.tif and ch[1]_0", "ch[[]0]_*.tif"),
+        ([f"{a}_{z:02}.tif" for a, z in product("ab", range(3))], "a_00.tif and b_00.tif", "a_*.tif"),
+        (["overview.tif", "s0.tif", "s1.TIF", "s2.tif"], "s0.tif and overview.tif", "s*.*"),
+        (["s0.tif", "s1.tif", "s2.tif", "s1 (copy).tif"], "s0.tif and s1 (copy).tif", "s*[0-9].tif"),
+        (["s0.tif", "s1.tif", "s2.tif", "s1-1.tif"], "s0.tif and s1-1.tif", "s?.tif"),
+        (["s8.tif", "s9.tif", "s10.tif", "s9-1.tif"], "s8.tif and s9-1.tif", ""),
+    ],
+)
+def test_several_series_are_refused_with_the_pattern_of_one(
+    names: list[str], others: str, pattern: str, tmp_path: Path
+) -> None:
+    advice = f"give the pattern of one, as in 'ch/{pattern}'" if pattern else "keep those of one"
+    with pytest.raises(BadVolumeError) as caught:
+        slice_names.check_one_series(slice_names.natural_order(names), Path("ch/*"), Path("ch"))
+    assert f"ch/* holds {len(names)} slices of " in str(caught.value)
+    assert others in str(caught.value)
+    assert f"expected one stack: {advice}, or rename" in str(caught.value)
+    chosen = slice_names.series(slice_names.natural_order(names))[0]
+    for name in names:
+        (tmp_path / name).touch()
+    if pattern:
+        assert sorted(file.name for file in tmp_path.glob(pattern)) == sorted(chosen)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a.tif", "b.tif"],
+        ["a_1.tif", "b_1.tif"],
+        ["12-59-59.tif", "13-00-05.tif"],
+        [f"{h}-{m}-00.tif" for h, m in product((10, 11, 12), ("00", "30"))],
+        [f"2024-{m}-{d}.tif" for m, d in product(("05", "06"), (10, 11))],
+        [f"run-2024-05-{d}_{h}-00 3.tif" for d, h in product((10, 11), (10, 22))],
+        [f"202405{d}_{h}0000.tif" for d, h in product((10, 11), (10, 22))],
+        [f"run2_{z:05}_z={z * 0.005:.4f}um.tif" for z in range(30)],
+        [f"z=-{z}nm.tif" for z in range(1, 9)],
+        [f"row{r}_{n}.tif" for r, n in [(1, 1), (1, 2), (2, 3), (2, 4)]],
+        ["s1.tif", "s2 (refocused).tif", "s3.tif", "s4.tif"],
+        ["a z=1nm.tif", "b z=2nm.tif", "b z=3nm.tif"],
+        ["a z=-1nm.tif", "b z=-2nm.tif", "b z=-3nm.tif"],
+        ["s1.tif", "s1.5.tif", "s-2.tif"],
+    ],
+)
+def test_other_names_are_of_one_series(names: list[str]) -> None:
+    assert slice_names.series(slice_names.natural_order(names)) == [slice_names.natural_order(names)]
+    slice_names.check_one_series(slice_names.natural_order(names), Path("ch"), Path("ch"))
 
 
 def test_missing_numbers_go_by_the_step() -> None:
@@ -161,6 +228,30 @@ def test_a_pattern_chooses_files(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         SlicesReader(tmp_path / "none*.tif", OPTIONS)
     with pytest.raises(BadVolumeError, match=r"6 TIFF and 3 PNG slices, expected one kind: give a pattern, as in .*\*"):
         SlicesReader(tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_channels_in_one_folder_are_refused_and_chosen_by_a_pattern(suffix: str, tmp_path: Path) -> None:
+    stack = make_stack((6, 10, 12))
+    for (z, c), plane in zip(product(range(3), range(2)), stack, strict=True):
+        Image.fromarray(plane).save(tmp_path / f"z{z:02}_c{c}.{suffix}")
+    with pytest.raises(BadVolumeError, match=rf"of 2 series, .* as in '{tmp_path}/z\*_c0\.{suffix}'"):
+        SlicesReader(tmp_path, OPTIONS)
+    assert np.array_equal(read_all(tmp_path / f"z*_c0.{suffix}")[0], stack[::2])
+
+
+@pytest.mark.parametrize("name", ["", "*.tif"])
+def test_links_are_followed_and_one_to_nothing_is_named(name: str, tmp_path: Path) -> None:
+    stack = write_tiffs(tmp_path / "held", ["0.tif", "1.tif", "2.tif"])
+    (tmp_path / "ch").mkdir()
+    for z in range(3):
+        (tmp_path / "ch" / f"{z}.tif").symlink_to(tmp_path / "held" / f"{z}.tif")
+    (tmp_path / "ch" / "old.tif").symlink_to(tmp_path / "held")
+    (tmp_path / "ch" / "notes.txt").symlink_to(tmp_path / "none")
+    assert np.array_equal(read_all(tmp_path / "ch" / name)[0], stack)
+    (tmp_path / "held" / "1.tif").unlink()
+    with pytest.raises(InputError, match=r"ch/1\.tif is a link to nothing, expected a slice: restore it"):
+        SlicesReader(tmp_path / "ch" / name, OPTIONS)
 
 
 def test_folders_without_slices_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,23 +395,20 @@ def test_colour_and_alpha_are_refused(shape: tuple[int, ...], tmp_path: Path) ->
         SlicesReader(tmp_path, OPTIONS)
 
 
-@pytest.mark.parametrize("scale", [256, 257])
-def test_a_grey_colour_map_is_read_and_another_refused(scale: int, tmp_path: Path) -> None:
+def test_a_grey_colour_map_is_read_and_another_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     stack = make_stack((2, 10, 12))
-    grey = np.tile(np.arange(256, dtype=np.uint16) * scale, (3, 1))
+    grey = np.tile(np.arange(256, dtype=np.uint16) * 257, (3, 1))
     write_tiffs(tmp_path, ["1.tif", "2.tif"], stack, photometric="palette", colormap=grey)
     assert np.array_equal(read_all(tmp_path)[0], stack)
-    write_tiffs(tmp_path, ["1.tif", "2.tif"], stack, photometric="palette", colormap=grey[:, ::-1])
-    with pytest.raises(BadVolumeError, match=r"is a colour image .*PALETTE"):
+    assert caplog.text == ""
+    write_tiffs(tmp_path, ["2.tif"], stack[1:], photometric="palette", colormap=grey[:, ::-1])
+    with pytest.raises(BadVolumeError, match=r"2\.tif is a colour image .* of its colour map"):
         SlicesReader(tmp_path, OPTIONS)
-
-
-def test_a_palette_without_colours_is_refused() -> None:
-    class Page:
-        photometric = tifffile.PHOTOMETRIC.PALETTE
-        colormap = None
-
-    assert not slices.is_grey(Page())
+    grey[0, :20] = 65535
+    write_tiffs(tmp_path, ["1.tif", "2.tif"], stack, photometric="palette", colormap=grey)
+    assert np.array_equal(read_all(tmp_path)[0], stack)
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert "20 of 256 entries are colours" in caplog.text
 
 
 def test_odd_bit_depths_are_refused(tmp_path: Path) -> None:
@@ -443,7 +531,7 @@ def test_a_data_bar_is_cut_off_unless_it_is_to_stay(
     assert np.array_equal(read_all(tmp_path, InputOptions(keep_databar=True))[0], stack)
 
 
-@pytest.mark.parametrize("name", ["fei_helios_8bit.tif", "zeiss_1k.tif"])
+@pytest.mark.parametrize("name", ["fei_helios_8bit.tif", "zeiss_1k.tif", "zeiss_512.tif"])
 def test_slices_of_real_microscopes_are_read(name: str, data: Path, tmp_path: Path) -> None:
     source = data / "formats" / name
     if not source.exists():
@@ -453,6 +541,87 @@ def test_slices_of_real_microscopes_are_read(name: str, data: Path, tmp_path: Pa
     planes, info = read_all(tmp_path, InputOptions(keep_databar=True))
     assert np.array_equal(planes, np.stack([tifffile.imread(source)] * 3))
     assert info.shape[0] == 3
+
+
+# pixel sizes
+
+
+def write_sized(folder: Path, sizes: Iterable[float | tuple[float, float]], **options: object) -> None:
+    """One TIFF for each pixel size in nanometres, x and y where they differ; none for 0."""
+    for z, size in enumerate(sizes):
+        x, y = size if isinstance(size, tuple) else (size, size)
+        known = {"resolution": (1e7 / x, 1e7 / y), "resolutionunit": "CENTIMETER"} if x else {}
+        write_tiffs(folder, [f"a{z}.tif"], **known, **options)
+
+
+@pytest.mark.parametrize("sizes", [[5, 5, 5.04, 4.96], [5, 0, 5], [0, 0], [(5, 6), (5, 6.05)], [0, 5, 6]])
+def test_pixel_sizes_that_agree_are_that_of_the_first(
+    sizes: list[float], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_sized(tmp_path, sizes)
+    first = sizes[0][::-1] if isinstance(sizes[0], tuple) else (sizes[0], sizes[0])
+    size = read_all(tmp_path)[1].voxel_size
+    assert ((size.y or 0) * 1000, (size.x or 0) * 1000) == pytest.approx(first)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ([5, 5, 10, 20, 10], "pixels of a0.tif are 5 x 5 nm and those of a2.tif 10 x 10 nm: taking those of a0.tif"),
+        ([5, 5.06], "those of a1.tif 5.06 x 5.06 nm"),
+        ([5, (5, 6)], "those of a1.tif 6 x 5 nm"),
+    ],
+)
+def test_the_first_slice_of_another_pixel_size_is_named(
+    sizes: list[float], text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_sized(tmp_path, sizes)
+    assert read_all(tmp_path)[1].voxel_size.x == pytest.approx(0.005)
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    assert f"{tmp_path}: pixels of a0.tif are" in caplog.text
+    assert text in caplog.text
+    assert "a change of magnification cannot be undone here" in caplog.text
+
+
+FEI = "[Beam]\r\nScan={}\r\n[EScan]\r\nPixelWidth=5e-09\r\nPixelHeight=5e-09\r\n[IScan]\r\nPixelWidth={}\r\n"
+ZEISS = "\r\nDP_X\r\nA = 1\r\nAP_IMAGE_PIXEL_SIZE\r\nImage Pixel Size = {} nm\r\n"
+OME = (
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels ID="Pixels:0" '
+    'PhysicalSizeX="{0}" PhysicalSizeXUnit="nm" PhysicalSizeY="{0}" PhysicalSizeYUnit="nm"/></Image></OME>'
+)
+IMAGEJ = "ImageJ=1.53\nunit={}\n"
+
+
+@pytest.mark.parametrize(
+    ("tag", "text", "same", "other"),
+    [
+        (34682, FEI, ("EScan", "5e-09"), ("IScan", "1e-08")),
+        (34682, FEI, ("IScan", "5e-09"), ("IScan", "1e-08")),
+        (34118, ZEISS, ("5",), ("10",)),
+        (50431, "\nPixelSizeX={0}\nPixelSizeY={0}\n", ("5e-9",), ("10e-9",)),
+        (270, OME, ("5",), ("10",)),
+        (270, IMAGEJ, ("nm",), ("um",)),
+    ],
+    ids=["beam", "fei", "zeiss", "tescan", "ome", "imagej"],
+)
+def test_all_that_says_a_pixel_size_is_compared(
+    tag: int,
+    text: str,
+    same: tuple[str, ...],
+    other: tuple[str, ...],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for z, values in enumerate((same, same, other)):
+        content = text.format(*values)
+        known = {"description": content} if tag == 270 else {"extratags": [(tag, "s", 0, content, True)]}
+        if text is IMAGEJ:
+            known["resolution"] = (0.2, 0.2)
+        write_tiffs(tmp_path, [f"a{z}.tif"], **known)
+    size = read_all(tmp_path)[1].voxel_size
+    assert size.x == pytest.approx(0.005)
+    assert "and those of a2.tif" in caplog.text
 
 
 # numbers and positions
@@ -517,25 +686,38 @@ def test_even_positions_are_the_plane_distance(tmp_path: Path, caplog: pytest.Lo
     assert caplog.text == ""
 
 
-def test_uneven_positions_are_kept_for_who_asks_and_planes_count_as_even(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_uneven_positions_are_kept_for_who_asks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     names = [f"slice_{k}_z={z}nm.tif" for k, z in enumerate((100, 104, 110, 114))]
     write_tiffs(tmp_path, names, imagej=True, resolution=(125, 125), metadata={"unit": "um", "spacing": 0.02})
     info = read_all(tmp_path)[1]
     assert info.places is None
     assert info.measured == tuple(Fraction(z, 1000) for z in (100, 104, 110, 114))
-    assert "planes lie 0.004 to 0.006 µm apart, and count as evenly spaced: --positions names" in caplog.text
+    assert caplog.text == ""
     assert info.voxel_size == VoxelSize(pytest.approx(0.014 / 3), 0.008, 0.008)
     assert info.voxel_size_source == "ImageJ metadata and file names"
 
 
-def test_positions_that_fall_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_tiffs(tmp_path, ["a1_z=3nm.tif", "a2_z=2nm.tif", "a3_z=1nm.tif"])
+@pytest.mark.parametrize(
+    "names",
+    [["a1_z=3nm.tif", "a2_z=2nm.tif", "a3_z=1nm.tif"], ["z=-0.001um.tif", "z=-0.002um.tif", "z=-0.003um.tif"]],
+)
+def test_positions_that_fall_are_distances(names: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_tiffs(tmp_path, names)
     info = read_all(tmp_path)[1]
-    assert (info.voxel_size, info.places) == (VoxelSize(), None)
+    assert (info.voxel_size, info.places) == (VoxelSize(0.001), None)
+    assert info.measured == (0, NM, 2 * NM)
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("places", [(1, 3, 2), (3, 1, 2), (1, 1, 2), (2, 1, 1)])
+def test_positions_without_order_are_left_out(
+    places: tuple[int, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_tiffs(tmp_path, [f"a{k}_z={z}nm.tif" for k, z in enumerate(places)])
+    info = read_all(tmp_path)[1]
+    assert (info.voxel_size, info.places, info.measured) == (VoxelSize(), None, None)
     assert len(caplog.records) == 1
-    assert "do not rise" in caplog.text
+    assert "neither rise nor fall from slice to slice" in caplog.text
 
 
 # writing
@@ -659,9 +841,29 @@ def test_a_part_of_what_was_written_keeps_its_place(tmp_path: Path, caplog: pyte
     info = read_all(path / "out_000[02][01].tif")[1]
     assert info.voxel_size.z == 0.02
     assert "irregular" in caplog.text
-    for file in path.glob("*.tif"):
-        file.rename(file.with_stem("abcdefghijklmnopqrstuvwxyz"[int(file.stem[-5:])]))
-    assert read_all(path)[1].voxel_size.z == 0.02
+    path.rename(tmp_path / "moved")
+    assert read_all(tmp_path / "moved")[1].voxel_size_source == SIDECAR
+
+
+@pytest.mark.parametrize("change", ["names", "numbers", "suffixes", "shape", "dtype"])
+def test_what_was_written_about_other_slices_is_left_out(
+    change: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "out", make_stack((24, 10, 12)), origin=(1.0, 0.0, 0.0))
+    stack = make_stack((3, 10, 14 if change == "shape" else 12), "uint16" if change == "dtype" else "uint8")
+    names = {
+        "names": "img{}.tif",
+        "numbers": "out_0002{}.tif",
+        "suffixes": "out_0000{}.tiff",
+    }
+    name = names.get(change, "out_0000{}.tif")
+    write_tiffs(tmp_path / "ch", [name.format(z + 2) for z in range(3)], stack)
+    shutil.copy(tmp_path / "out" / SIDECAR, tmp_path / "ch")
+    info = read_all(tmp_path / "ch")[1]
+    assert (info.voxel_size, info.voxel_size_source, info.origin) == (VoxelSize(), "", None)
+    assert [r.levelno for r in caplog.records] == [logging.WARNING]
+    text = f"ch/{SIDECAR} does not fit these slices, as it is about uint8 planes of shape (24, 10, 12)"
+    assert text in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -674,6 +876,9 @@ def test_a_part_of_what_was_written_keeps_its_place(tmp_path: Path, caplog: pyte
         '{"voxel_size_micrometres": [1, 2, -3], "unit": "", "origin_micrometres": null}',
         '{"voxel_size_micrometres": [1, 2, 3], "unit": "", "origin_micrometres": [1]}',
         '{"voxel_size_micrometres": [1, 2, "x"], "unit": "", "origin_micrometres": null}',
+        '{"voxel_size_micrometres": [1, 2, 3], "unit": "", "origin_micrometres": null, "dtype": "uint8"}',
+        '{"voxel_size_micrometres": [1, 2, 3], "unit": "", "origin_micrometres": null, "dtype": "", "shape": ["x"]}',
+        '{"voxel_size_micrometres": [1, 2, 3], "unit": "", "origin_micrometres": null, "dtype": "", "shape": [2, 3]}',
     ],
 )
 def test_a_damaged_sidecar_is_named(content: str, tmp_path: Path) -> None:

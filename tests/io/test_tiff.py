@@ -12,7 +12,7 @@ from tests.conftest import make_stack, write_bigtiff, write_compressed, write_im
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io import OutputOptions, create_volume, open_volume
 from zinterp.io.selection import InputOptions
-from zinterp.io.tiff import IMAGEJ_LIMIT, TiffWriter
+from zinterp.io.tiff import IMAGEJ_LIMIT, TiffWriter, count_colours
 from zinterp.volume import VolumeInfo, VoxelSize
 
 WRITERS = {
@@ -283,16 +283,69 @@ def test_a_stack_of_stacks_is_refused_and_not_cut_to_the_first(tmp_path: Path) -
         open_volume(path)
 
 
-@pytest.mark.parametrize(("photometric", "message"), [("palette", "colour map"), ("miniswhite", "stores white as 0")])
-def test_values_that_are_not_plain_grey_are_warned_about(
-    photometric: str, message: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_white_stored_as_0_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, make_stack(), photometric="miniswhite")
+    with open_volume(path) as reader:
+        assert np.array_equal(reader.read(range(5)), make_stack())
+    assert "stores white as 0" in caplog.text
+
+
+@pytest.mark.parametrize("scale", [256, 257])
+@pytest.mark.parametrize("colours", [0, 1, 64, 65, 256])
+def test_a_grey_colour_map_may_hold_some_colours(
+    scale: int, colours: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "a.tif"
-    colormap = np.zeros((3, 256), np.uint16) if photometric == "palette" else None
-    tifffile.imwrite(path, make_stack(), photometric=photometric, colormap=colormap)
-    with caplog.at_level(logging.WARNING), open_volume(path) as reader:
+    levels = np.tile(np.arange(256, dtype=np.uint16) * scale, (3, 1))
+    levels[1, :colours] ^= 0x8000
+    tifffile.imwrite(path, make_stack(), photometric="palette", colormap=levels)
+    if 4 * colours > 256:
+        with pytest.raises(
+            BadVolumeError, match=r"a\.tif is a colour image \(\d+ of 256 entries .* to 8 or 16 bit grey"
+        ):
+            open_volume(path)
+        return
+    with open_volume(path) as reader:
         assert np.array_equal(reader.read(range(5)), make_stack())
-    assert message in caplog.text
+    assert len(caplog.records) == min(colours, 1)
+    if colours:
+        assert f"{colours} of 256 entries are colours, as for annotations: its values are taken as grey" in caplog.text
+
+
+@pytest.mark.parametrize("entries", [2, 16, 256, 65536])
+def test_colour_maps_may_have_any_number_of_entries(entries: int, tmp_path: Path) -> None:
+    class Page:
+        photometric = tifffile.PHOTOMETRIC.PALETTE
+        colormap = np.tile(np.linspace(0, 65535, entries).round().astype(np.uint16), (3, 1))
+
+    assert count_colours(Page(), tmp_path) == 0
+    Page.colormap = np.roll(Page.colormap, entries // 2, axis=1)
+    with pytest.raises(BadVolumeError, match="is a colour image"):
+        count_colours(Page(), tmp_path)
+
+
+@pytest.mark.parametrize("value", [0, 65535, None])
+def test_colour_maps_without_levels_are_refused(value: int | None, tmp_path: Path) -> None:
+    class Page:
+        photometric = tifffile.PHOTOMETRIC.PALETTE
+        colormap = None if value is None else np.full((3, 256), value, np.uint16)
+
+    with pytest.raises(BadVolumeError, match="is a colour image"):
+        count_colours(Page(), tmp_path)
+
+
+@pytest.mark.parametrize(("name", "text"), [("zeiss_1k.tif", ""), ("zeiss_512.tif", "27 of 256 entries are colours")])
+def test_colour_maps_of_a_real_microscope_are_read(
+    name: str, text: str, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = data / "formats" / name
+    if not source.exists():
+        pytest.skip(f"no {source}")
+    with open_volume(source) as reader:
+        assert np.array_equal(reader.read(range(1))[0], tifffile.imread(source))
+    assert text in caplog.text
+    assert len(caplog.records) == bool(text)
 
 
 def test_broken_ome_xml_leaves_the_voxel_size_unknown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,19 @@ from zinterp.cli.text import describe_job
 
 if TYPE_CHECKING:
     from zinterp.job import Job
+
+
+@contextmanager
+def named(source: Path, inputs: tuple[Path, ...]) -> Iterator[None]:
+    """Say in errors which of several inputs they are about."""
+    from zinterp.errors import ZinterpError
+
+    try:
+        yield
+    except ZinterpError as error:
+        if len(inputs) == 1 or str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error
 
 
 @click.command("upsample")
@@ -101,7 +116,7 @@ def command(
         )
     for source, target in zip(inputs, targets, strict=True):
         if dry_run:
-            with opened(source, target, settings, interpolator) as (job, _, interpolator):
+            with named(source, inputs), opened(source, target, settings, interpolator) as (job, _, interpolator):
                 facts = {"source": str(source), "output": str(target), "planes": job.planes, "dropped": job.dropped}
                 click.echo(json.dumps(facts) if as_json else "\n".join([f"{source} -> {target}", *describe_job(job)]))
             continue
@@ -109,7 +124,7 @@ def command(
             interpolator = build_interpolator(settings)
         start = time.monotonic()
         jobs: list[Job] = []
-        with show_progress(name_of(source), "planes") as show:
+        with named(source, inputs), show_progress(name_of(source), "planes") as show:
             upsample(
                 source,
                 target,

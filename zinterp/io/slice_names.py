@@ -1,9 +1,12 @@
 """What the names of slices say: their order, their numbers, and where they lie."""
 
+import glob
 import logging
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from fnmatch import fnmatchcase
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +23,20 @@ UNITS = "|".join(sorted(set(MICROMETRES) - WORDS, key=len, reverse=True))
 Z_POSITION = re.compile(rf"(?<![^\W\d_])[zZ]\s*=\s*([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)\s*({UNITS})(?![^\W\d_])")
 """``z=0.1250um``, as Atlas and Auto Slice & View write it."""
 
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
+DATE = r"(?:19|20)[0-9]{2}(?P<date>[-_.]?)[01][0-9](?P=date)[0-3][0-9]"
+CLOCK = r"[-_ T][0-2][0-9](?P<clock>[-_.:h]?)[0-5][0-9](?:(?P=clock)[0-5][0-9])?"  # behind a date
+TIME = r"[0-2][0-9](?P<time>[-.:])[0-5][0-9](?P=time)[0-5][0-9]"
+MOMENT = re.compile(rf"[+-]?(?<![0-9])(?:{DATE}(?:{CLOCK})?|{TIME})(?![0-9])|{NUMBER.pattern}")
+"""A date, a time, or both, as one; else a number."""
+
+COUNTS_PLANES = re.compile(r"(?<![a-z])(z|slices?|sections?|planes?)[ _=-]*$", re.IGNORECASE)
+"""What stands before the number of a plane."""
+
+STARS: tuple[Callable[[str], str], ...] = (lambda _: "*", lambda _: "*[0-9]", lambda number: "?" * len(number))
+"""What may stand for a number in a pattern, the shortest first."""
+
+FULL = 0.9  # of all combinations: as many are several series, even if some slices lack
 LONGEST_TEXT = 10  # ranges that a message names
 
 
@@ -56,6 +73,100 @@ def numbers(names: Sequence[str]) -> list[int] | None:
     if rising := [column for column in varying if is_rising(column)]:
         return min(rising, key=count_missing)
     return varying[0] if len(varying) == 1 else None
+
+
+def check_one_series(names: Sequence[str], path: Path, folder: Path) -> None:
+    """Refuse names of several stacks or channels, which would be taken for neighbours.
+
+    Parameters
+    ----------
+    names : sequence of str
+        In their natural order.
+    path : Path
+        The folder or pattern that a user gave.
+    folder : Path
+        Where the slices are.
+
+    Raises
+    ------
+    BadVolumeError
+        With the pattern that chooses one series.
+    """
+    found = series(names)
+    if len(found) == 1:
+        return
+    pattern = pattern_of(found[0], names)
+    advice = f"give the pattern of one, as in '{folder / pattern}'" if pattern else "keep those of one"
+    raise BadVolumeError(
+        f"{path} holds {len(names)} slices of {len(found)} series, as {found[0][0]} and {found[1][0]}, expected one "
+        f"stack: {advice}, or rename them so that one number rises from each to the next"
+    )
+
+
+def series(names: Sequence[str]) -> list[list[str]]:
+    """Names put together where they seem to be of one stack or channel, the most first.
+
+    Texts around the numbers tell series apart, unless a number or position rises through all of them, or each name has
+    a text of its own. So do numbers that come in all combinations with the others.
+    """
+    by_text = grouped(names, [NUMBER.sub("#", Path(name).stem) for name in names])
+    if len(by_text) == 1:
+        return combined(names)
+    count, z = numbers(names), positions(names)
+    rising = any(column and is_rising(column) for column in (count, z, z and z[::-1]))
+    return [list(names)] if rising or len(by_text) == len(names) else by_text
+
+
+def combined(names: Sequence[str]) -> list[list[str]]:
+    """Names of one text put together by what all values of one of their numbers are combined with."""
+    stems = [Path(name).stem for name in names]
+    group = MOMENT if len({len(MOMENT.findall(stem)) for stem in stems}) == 1 else NUMBER
+    before = [stems[0][: match.start()] for match in group.finditer(stems[0])]
+    columns: dict[tuple[int, ...], bool] = {}  # numbers that change together, once, and whether they count planes
+    for text, column in zip(before, zip(*([m[0] for m in group.finditer(s)] for s in stems), strict=True), strict=True):
+        labels = labelled(column)
+        columns[labels] = columns.get(labels, False) or COUNTS_PLANES.search(text) is not None
+    varying = sorted(filter(max, columns), key=lambda labels: (columns[labels], max(labels)), reverse=True)
+    for labels in varying if len(varying) > 1 else []:
+        others = labelled(list(zip(*(other for other in varying if other != labels), strict=True)))
+        values, combinations = max(labels) + 1, max(others) + 1
+        if len(set(zip(labels, others, strict=True))) >= FULL * values * combinations:
+            return grouped(names, others if columns[labels] or values >= combinations else labels)
+    return [list(names)]
+
+
+def labelled(values: Sequence[Hashable]) -> tuple[int, ...]:
+    """A number for each value, equal for equal ones, in the order in which they first come."""
+    found: dict[Hashable, int] = {}
+    return tuple(found.setdefault(value, len(found)) for value in values)
+
+
+def grouped(names: Sequence[str], keys: Sequence[Hashable]) -> list[list[str]]:
+    """Names put together by their keys, the largest group first."""
+    groups: dict[Hashable, list[str]] = defaultdict(list)
+    for name, key in zip(names, keys, strict=True):
+        groups[key].append(name)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def pattern_of(chosen: Sequence[str], names: Sequence[str]) -> str:
+    """The pattern that chooses these of the names, which differ in their numbers alone; "" if there is none."""
+    stem, suffixes = Path(chosen[0]).stem, {Path(name).suffix for name in chosen}
+    columns = list(zip(*(NUMBER.findall(Path(name).stem) for name in chosen), strict=True))
+    for star in STARS:
+        numbers = [c[0] if len(set(c)) == 1 else common_sign(c) + star(c[0].lstrip("+-")) for c in columns]
+        texts = [glob.escape(text) for text in NUMBER.split(stem)]
+        end = suffixes.copy().pop() if len(suffixes) == 1 else ".*"
+        pattern = "".join(a + b for a, b in zip(texts, [*numbers, end], strict=True))
+        if [name for name in names if fnmatchcase(name, pattern)] == list(chosen):
+            return pattern
+    return ""
+
+
+def common_sign(numbers: Sequence[str]) -> str:
+    """The sign that all numbers have; "" if they differ."""
+    signs = {number[0] for number in numbers}
+    return signs.pop() if len(signs) == 1 and signs < {"+", "-"} else ""
 
 
 def step(numbers: Sequence[int]) -> int:
@@ -114,13 +225,21 @@ def last_digit(names: Sequence[str]) -> Fraction:
     )
 
 
-def positions_that_rise(names: Sequence[str], path: Path) -> tuple[Fraction, ...] | None:
-    """The positions in the names of the slices at ``path``, None where there are none, or not in the names' order."""
+def rising_positions(names: Sequence[str], path: Path) -> tuple[Fraction, ...] | None:
+    """The positions in the names of the slices at ``path``, their distances from the first where they fall.
+
+    None where there are none, or they are not in the names' order.
+    """
     found = positions(names)
-    if found and not is_rising(found):
-        logger.warning("%s: the z positions in the names do not rise from slice to slice and are left out", path)
-        return None
-    return found
+    if found is None or is_rising(found):
+        return found
+    depths = tuple(found[0] - position for position in found)
+    if is_rising(depths):
+        return depths
+    logger.warning(
+        "%s: the z positions in the names neither rise nor fall from slice to slice: they are left out", path
+    )
+    return None
 
 
 def places(numbers: Sequence[int] | None, path: Path, *, fill: bool) -> tuple[Fraction, ...] | None:

@@ -4,16 +4,16 @@ import json
 import logging
 import math
 import os
+import re
 import shutil
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from zinterp.io import slice_names
 from zinterp.io.folders import replace_folder
 from zinterp.io.paths import SIDECAR, is_pattern
 from zinterp.io.selection import InputOptions, select
-from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS, reading, rows_to_read, warn_of_colour
-from zinterp.io.tiff_metadata import PRINT_DPI, find_voxel_size
+from zinterp.io.slice_pixels import length_clues, warn_of_other_pixels
+from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS, check_colours, count_colours, reading, rows_to_read
+from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
@@ -43,6 +44,7 @@ PNG_LONGEST = 2**31 - 1  # pixels per metre
 PNG_STRATEGY = zlib.Z_RLE  # as small as the default on grainy planes, in half the time
 SIZE, ORIGIN = "voxel_size_micrometres", "origin_micrometres"
 DIGITS = 5  # of the numbers in the names that are written
+OURS = re.compile(rf".+_([0-9]{{{DIGITS},}})\.(?:tif|png)")
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,21 @@ class Lengths:
     measured: tuple[Fraction, ...] | None = None
 
 
+@dataclass(frozen=True)
+class Written:
+    """What ``SlicesWriter`` wrote about a folder."""
+
+    lengths: Lengths
+    shape: tuple[int, ...]
+    dtype: str
+
+    def fits(self, names: Sequence[str], header: Header) -> bool:
+        """Whether slices of these names can be those that it was written about."""
+        numbers = [int(match[1]) for match in map(OURS.fullmatch, names) if match]
+        ours = len(numbers) == len(names) and max(numbers) < self.shape[0]
+        return ours and (*self.shape[1:], self.dtype) == (header.rows, header.width, header.dtype.name)
+
+
 class SlicesReader(Closing):
     """Planes of a folder, or of the files in it that match a pattern; only the one being read is open.
 
@@ -86,26 +103,25 @@ class SlicesReader(Closing):
     InputError
         If there are no slices, or one cannot be read.
     BadVolumeError
-        If they are not single grey planes that are all alike, or lack numbers where ``fill_gaps`` needs them.
+        If they are not single grey planes that are all alike, or are several stacks or channels, or lack numbers where
+        ``fill_gaps`` needs them.
     """
 
     def __init__(self, path: Path, options: InputOptions) -> None:
         select(path, options)
         self._files, kind = find_slices(path)
         self._png = kind == "PNG"
-        headers = {f: png_header(f) if self._png else tiff_header(f, options) for f in self._files}
-        header = common(headers)
         first, count = self._files[0], len(self._files)
         if self._png:
+            header = common({file: png_header(file) for file in self._files})
             found = png_lengths(first)
         else:
+            headers, found = tiff_headers(self._files, path, options)
+            header = common(headers)
             with open_tiff(first) as tif:
                 rows_to_read(tif, header.height, path, options)
-                if header.white_is_0:
-                    warn_of_colour(tif.pages.first, path)
-                metadata = find_voxel_size(tif)
-            found = Lengths(metadata.size, metadata.source, metadata.unit, metadata.origin)
-        found = place(path, [f.name for f in self._files], found, options) if count > 1 else found
+                check_colours(tif.pages.first, path)
+        found = place(path, [f.name for f in self._files], header, found, options) if count > 1 else found
         self._header = header
         self.info = VolumeInfo(
             shape=(count, header.rows, header.width),
@@ -134,9 +150,14 @@ def find_slices(path: Path) -> tuple[list[Path], str]:
     """The slices of a folder or pattern in their natural order, and whether they are TIFF or PNG."""
     try:
         entries = path.parent.glob(path.name) if is_pattern(path) else path.iterdir()
-        names = [f.name for f in entries if f.suffix.lower() in KINDS and f.name[0] != "." and f.is_file()]
+        slices = [f for f in entries if f.suffix.lower() in KINDS and f.name[0] != "."]
+        held = {f: f.is_file() for f in slices}
+        names = [f.name for f, is_file in held.items() if is_file]
+        dangling = [f for f, is_file in held.items() if not is_file and not f.exists()]
     except OSError as error:
         raise InputError(f"the folder {path} cannot be read ({error.strerror}): check the path") from error
+    if dangling:
+        raise InputError(f"{min(dangling)} is a link to nothing, expected a slice: restore it, or remove the link")
     folder = path.parent if is_pattern(path) else path
     kinds = Counter(KINDS[Path(name).suffix.lower()] for name in names)
     if not kinds and is_pattern(path):
@@ -173,31 +194,43 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
             yield tif
 
 
-def tiff_header(path: Path, options: InputOptions) -> Header:
-    """Check one file, of which only the header is read."""
-    with open_tiff(path) as tif:
-        page: Any = tif.pages.first
-        if (count := count_planes(tif)) > 1:
-            raise BadVolumeError(
-                f"{path} holds {count} planes, expected one in each file of a folder: for a stack in one file, "
-                "name the file itself"
-            )
-        if page.axes != "YX" or not is_grey(page):
-            raise BadVolumeError(
-                f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {page.photometric.name}), expected a "
-                "grey plane: convert the slices to 8 or 16 bit grey first"
-            )
-        if page.dtype is None:
-            raise BadVolumeError(
-                f"{path} has pixels of {page.bitspersample} bit, expected 8, 16 or 32: convert it first"
-            )
-        end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
-        if end > tif.filehandle.size:
-            raise InputError(f"{path} has {tif.filehandle.size} bytes, expected {end}: it was cut short; copy it again")
-        height, width = page.shape
-        rows = None if options.keep_databar else image_rows(tif)
-        white_is_0 = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
-        return Header(height, width, page.dtype.newbyteorder("="), rows or height, white_is_0)
+def tiff_headers(files: Sequence[Path], path: Path, options: InputOptions) -> tuple[dict[Path, Header], Lengths]:
+    """Check all files, of which only the headers are read; with the pixel size, which is that of the first."""
+    headers: dict[Path, Header] = {}
+    sizes: dict[Hashable, tuple[Path, FoundVoxelSize]] = {}
+    for file in files:
+        with open_tiff(file) as tif:
+            headers[file] = tiff_header(tif, file, options)
+            if (clues := length_clues(tif.pages.first)) not in sizes:
+                sizes[clues] = (file, find_voxel_size(tif))
+    warn_of_other_pixels(path, [(file.name, found.size) for file, found in sizes.values()])
+    _, found = next(iter(sizes.values()))
+    return headers, Lengths(found.size, found.source, found.unit, found.origin)
+
+
+def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> Header:
+    """Check one file."""
+    page: Any = tif.pages.first
+    if (count := count_planes(tif)) > 1:
+        raise BadVolumeError(
+            f"{path} holds {count} planes, expected one in each file of a folder: for a stack in one file, "
+            "name the file itself"
+        )
+    count_colours(page, path)
+    if page.axes != "YX" or page.photometric == tifffile.PHOTOMETRIC.RGB:
+        raise BadVolumeError(
+            f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {page.photometric.name}), expected a "
+            "grey plane: convert the slices to 8 or 16 bit grey first"
+        )
+    if page.dtype is None:
+        raise BadVolumeError(f"{path} has pixels of {page.bitspersample} bit, expected 8, 16 or 32: convert it first")
+    end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+    if end > tif.filehandle.size:
+        raise InputError(f"{path} has {tif.filehandle.size} bytes, expected {end}: it was cut short; copy it again")
+    height, width = page.shape
+    rows = None if options.keep_databar else image_rows(tif)
+    white_is_0 = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    return Header(height, width, page.dtype.newbyteorder("="), rows or height, white_is_0)
 
 
 def count_planes(tif: tifffile.TiffFile) -> int:
@@ -214,16 +247,6 @@ def count_planes(tif: tifffile.TiffFile) -> int:
         return count if end <= tif.filehandle.size else 1  # others keep the text and crop the image
     metamorph = page.tags.get(UIC2_TAG)  # its count is that of the planes
     return int(metamorph.count) if metamorph else 1
-
-
-def is_grey(page: Any) -> bool:
-    """Whether values are grey levels; microscopes also write them with a colour map from black to white."""
-    if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
-        return bool(page.photometric != tifffile.PHOTOMETRIC.RGB)
-    if page.colormap is None:
-        return False
-    levels = page.colormap.shape[-1]
-    return bool(np.all(page.colormap // (2**16 // levels) == np.arange(levels)))
 
 
 def read_tiff(path: Path) -> Planes:
@@ -284,24 +307,17 @@ def read_png(path: Path) -> Planes:
         return np.asarray(image).astype(PNG_DTYPES[image.mode], copy=False)
 
 
-def place(path: Path, names: Sequence[str], found: Lengths, options: InputOptions) -> Lengths:
+def place(path: Path, names: Sequence[str], header: Header, found: Lengths, options: InputOptions) -> Lengths:
     """Add what the names say, and what a folder that was written by us says about itself."""
     folder = path.parent if is_pattern(path) else path
+    slice_names.check_one_series(names, path, folder)
     numbers = slice_names.numbers(names)
-    if (folder / SIDECAR).exists():
-        own = read_sidecar(folder / SIDECAR)
+    if own := read_sidecar(folder / SIDECAR, names, header):
         found = part_of(own, numbers) if numbers else own
-    elif measured := slice_names.positions_that_rise(names, path):
-        distance, uneven = spacing(measured)
+    elif measured := slice_names.rising_positions(names, path):
+        distance, _ = spacing(measured)
         source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
         found = replace(found, size=replace(found.size, z=float(distance)), source=source, measured=measured)
-        if uneven:
-            steps = [float(b - a) for a, b in pairwise(measured)]
-            logger.warning(
-                "%s: by their names, planes lie %g to %g µm apart, and count as evenly spaced: --positions names takes "
-                "them to lie there",
-                *(path, min(steps), max(steps)),
-            )
         if numbers is None and not options.fill_gaps:
             return found
     return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps))
@@ -317,8 +333,10 @@ def part_of(whole: Lengths, numbers: Sequence[int]) -> Lengths:
     return replace(whole, size=whole.size.with_z_step(Fraction(slice_names.step(numbers))), origin=origin)
 
 
-def read_sidecar(path: Path) -> Lengths:
-    """What ``SlicesWriter`` wrote about a folder."""
+def read_sidecar(path: Path, names: Sequence[str], header: Header) -> Lengths | None:
+    """What ``SlicesWriter`` wrote about these slices; None if there is nothing, or it is about others."""
+    if not path.exists():
+        return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         z, y, x = (None if v is None else float(v) for v in content[SIZE])
@@ -327,7 +345,17 @@ def read_sidecar(path: Path) -> Lengths:
         known = [v for v in (z, y, x) if v is not None]
         if any(not 0 < v < math.inf for v in known) or (origin and len(origin) != 3):
             raise ValueError(f"lengths {content[SIZE]} and {content[ORIGIN]}")
-        return Lengths(size, SIDECAR if known else "", str(content["unit"]), origin)
+        lengths = Lengths(size, SIDECAR if known else "", str(content["unit"]), origin)
+        written = Written(lengths, tuple(map(int, content["shape"])), str(content["dtype"]))
+        if len(written.shape) != 3:
+            raise ValueError(f"shape {content['shape']}")
+        if written.fits(names, header):
+            return lengths
+        logger.warning(
+            "%s does not fit these slices, as it is about %s planes of shape %s, and is left out",
+            *(path, written.dtype, written.shape),
+        )
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} cannot be read ({error}), expected what zinterp wrote about these slices: remove it to go by the "

@@ -62,7 +62,7 @@ class TiffReader(Closing):
                 f"{path} has axes {series.axes} of shape {series.shape}, expected a stack of planes ZYX: "
                 f"split it along {' and '.join(extra)}"
             )
-        warn_of_colour(series.keyframe, path)
+        check_colours(series.keyframe, path)
         channels = 1 if z_axis == "C" else leading.get("C", 1)
         times = 1 if z_axis == "T" else leading.get("T", 1)
         self._selection = select(path, options, channels=channels, times=times)
@@ -207,12 +207,32 @@ def single_series(tif: tifffile.TiffFile, path: Path) -> Any:
     return all_series[0]
 
 
-def warn_of_colour(page: Any, path: Path) -> None:
-    """Say so where stored values are not simply grey levels from black to white; they are taken as they are."""
-    if page.photometric == tifffile.PHOTOMETRIC.PALETTE:
-        logger.warning("%s has a colour map, which is left out: its values are taken as grey levels", path)
+def check_colours(page: Any, path: Path) -> None:
+    """Refuse colours; say so where stored values, which are taken as they are, are not levels from black to white."""
+    if count := count_colours(page, path):
+        logger.warning(
+            "%s has a colour map of which %d of %d entries are colours, as for annotations: its values are taken as "
+            "grey levels",
+            *(path, count, page.colormap.shape[-1]),
+        )
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         logger.warning("%s stores white as 0: values are kept, and the output will look inverted beside it", path)
+
+
+def count_colours(page: Any, path: Path) -> int:
+    """How many entries of a colour map are not the grey level of their value; more than a quarter are refused."""
+    if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
+        return 0
+    colours = np.zeros((3, 0), np.int64) if page.colormap is None else page.colormap.astype(np.int64)
+    entries = colours.shape[-1]
+    off = abs(colours // (2**16 // max(entries, 1)) - np.arange(entries)) > entries // 256  # 255 is 65280 or 65535
+    count = int(off.any(axis=0).sum())
+    if 4 * count > entries or not entries:
+        raise BadVolumeError(
+            f"{path} is a colour image ({count} of {entries} entries of its colour map are colours), expected grey "
+            "planes: convert it to 8 or 16 bit grey first"
+        )
+    return count
 
 
 def choose_z_axis(leading: dict[str, int], path: Path) -> str:

@@ -188,12 +188,6 @@ def test_positions_are_read_exactly(names: list[str], positions: tuple[Fraction,
     assert slice_names.positions(names) == positions
 
 
-def test_the_last_digit_is_that_of_the_roughest_name() -> None:
-    assert slice_names.last_digit(["z=0.125um", "z=0.13um"]) == Fraction(1, 100)
-    assert slice_names.last_digit(["z=5nm"]) == NM
-    assert slice_names.last_digit(["a"]) == 0
-
-
 # reading
 
 

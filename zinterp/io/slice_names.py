@@ -216,15 +216,6 @@ def positions(names: Sequence[str]) -> tuple[Fraction, ...] | None:
     )
 
 
-def last_digit(names: Sequence[str]) -> Fraction:
-    """What the last digit of the most roughly written position stands for, in micrometres."""
-    matches = [match for name in names if (match := Z_POSITION.search(name))]
-    return max(
-        (Fraction(1, 10 ** len(m[2].partition(".")[2])) * exact(MICROMETRES[m[3]]) for m in matches),
-        default=Fraction(0),
-    )
-
-
 def rising_positions(names: Sequence[str], path: Path) -> tuple[Fraction, ...] | None:
     """The positions in the names of the slices at ``path``, their distances from the first where they fall.
 

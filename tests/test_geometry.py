@@ -187,7 +187,7 @@ def test_positions_give_the_plane_distance_and_a_table_says_where_planes_lie(
     rows = (tmp_path / "planes.csv").read_text().splitlines()
     assert rows[0] == "time,channel,plane,z_um,kind,before,after,t,model"
     assert rows[1] == "0,0,0,0.0,acquired,0,0,0,"
-    assert rows[4] == "0,0,3,0.033,synthesised,1,2,13/25,linear"
+    assert rows[4] == "0,0,3,0.033,synthesised,1,2,0.52,linear"
     assert rows[9] == "0,0,8,0.088,acquired,4,4,0,"
 
 
@@ -367,6 +367,36 @@ def test_each_channel_leaves_out_its_own_planes(tmp_path: Path) -> None:
     with (tmp_path / "planes.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "synthesised"]
     assert [(row["channel"], row["plane"], row["before"], row["after"], row["t"]) for row in rows] == [
-        ("0", "9", "8", "10", "1/2"),
-        ("1", "17", "16", "18", "1/2"),
+        ("0", "9", "8", "10", "0.5"),
+        ("1", "17", "16", "18", "0.5"),
     ]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".ome.zarr"])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_channels_that_end_differently_have_the_same_output_planes(
+    order: tuple[int, int], suffix: str, tmp_path: Path
+) -> None:
+    phantom = Phantom.random((24, 128, 128), seed=2)
+    stack = phantom.volume([float(z) for z in range(24)], (128, 128))
+    repeated, blank = stack.copy(), stack.copy()
+    repeated[23], blank[23], repeated[0], blank[:2] = stack[22], 12, 12, 12
+    values = np.stack([(repeated, blank)[i] for i in order], axis=1)
+    tifffile.imwrite(tmp_path / "a.tif", values, imagej=True, metadata={"axes": "ZCYX"})
+    target = upsample(tmp_path / "a.tif", tmp_path / f"b{suffix}", factor=2, skip="auto", model="linear")
+    with open_volume(target) as reader:
+        assert reader.info.shape[0] == 45  # plane 0 is bad in both, 1 and 23 in one only
+        for number in range(2):
+            made = reader.read(range(45), number)
+            assert np.array_equal(made[2:-2:2], values[2:-1, number])
+            assert np.array_equal(made[-1], values[-1, number])
+
+
+def test_a_plane_measured_off_the_grid_is_not_taken_to_be_on_it() -> None:
+    stack = make_stack((6, 40, 48))
+    dense = interpolate(
+        stack, z_step=0.01, voxel_size="10nm", positions=[0, 0.009, 0.02, 0.031, 0.04, 0.05], model="linear"
+    )
+    assert len(dense) == 6
+    assert not np.array_equal(dense[1], stack[1])
+    assert np.array_equal(dense[[0, 2, 4, 5]], stack[[0, 2, 4, 5]])

@@ -10,22 +10,22 @@ from zinterp.journal import Journal, journal_path
 
 def test_a_resumed_journal_knows_what_was_done(tmp_path: Path) -> None:
     target = tmp_path / "out.tif"
-    first = Journal(target, {"factor": 4})
+    first = Journal(target, {"factor": 4, "version": "1"})
     for number in (0, 2, 10):
         first.add(number)
-    assert Journal(target, {"factor": 4}, resume=True).done == {0, 2, 10}
-    assert Journal(target, {"factor": 4}).done == set()
+    assert Journal(target, {"factor": 4, "version": "1"}, resume=True).done == {0, 2, 10}
+    assert Journal(target, {"factor": 4, "version": "1"}).done == set()
 
 
 def test_a_line_that_a_crash_cut_short_is_not_believed(tmp_path: Path) -> None:
     target = tmp_path / "out.tif"
-    Journal(target, {}).add(1)
+    Journal(target, {"version": "1"}).add(1)
     with journal_path(target).open("a") as file:
         file.write("12")  # of "123;"
-    resumed = Journal(target, {}, resume=True)
+    resumed = Journal(target, {"version": "1"}, resume=True)
     assert resumed.done == {1}
     resumed.add(3)
-    assert Journal(target, {}, resume=True).done == {1, 3}
+    assert Journal(target, {"version": "1"}, resume=True).done == {1, 3}
 
 
 def test_another_job_is_refused_with_the_field_that_differs(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_journal_without_a_readable_first_line_is_refused(tmp_path: Path, text
     target = tmp_path / "out.tif"
     journal_path(target).write_text(text)
     with pytest.raises(BadOptionError, match="begun with factor None"):
-        Journal(target, {"factor": 4}, resume=True)
+        Journal(target, {"factor": 4, "version": "1"}, resume=True)
 
 
 def test_remove_deletes_the_file(tmp_path: Path) -> None:

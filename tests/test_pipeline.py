@@ -198,7 +198,7 @@ def test_fill_nonfinite_takes_the_nearest_finite_value() -> None:
         ({}, "got none of factor, depths, z_step, isotropic"),
         ({"factor": 2, "depths": [0.5]}, "got factor and depths, expected one"),
         ({"factor": 1}, "expected some to be made: give a larger factor"),
-        ({"factor": 2.5}, "expected a whole number from 1 to 1000"),
+        ({"factor": 2.5}, "the factor is 2.5, expected a whole number"),
         ({"depths": [0.5, 2]}, "expected different numbers"),
         ({"factor": 2, "model": "rife"}, "the model is 'rife'"),
         ({"factor": 2, "format": "png"}, "the format is 'png'"),
@@ -333,7 +333,7 @@ def test_a_changed_input_is_not_gone_on_with(tmp_path: Path) -> None:
 def test_resume_without_a_beginning_just_begins(tmp_path: Path) -> None:
     source = tmp_path / "a.tif"
     write_imagej(source, make_stack())
-    journal_path(tmp_path / "a_x2.tif").write_text('{"of an output": "whose partial file was deleted"}')
+    journal_path(tmp_path / "a_x2.tif").write_text('{"version": "of an output whose partial file was deleted"}')
     assert upsample(source, factor=2, model="linear", resume=True).exists()
 
 
@@ -666,9 +666,11 @@ def test_a_partial_output_that_lost_its_end_is_not_gone_on_with(tmp_path: Path) 
     interrupt(source, target, **options)
     partial = partial_path(target)
     partial.write_bytes(partial.read_bytes()[:-5000])
-    with pytest.raises(OutputError, match=r"start again without --resume|cannot write"):
+    with pytest.raises(OutputError, match=r"start again with --overwrite|cannot write"):
         upsample(source, target, **options, resume=True)
-    upsample(source, target, **options)
+    with pytest.raises(OutputExistsError, match="--resume goes on, --overwrite makes it again from the start"):
+        upsample(source, target, **options)
+    upsample(source, target, **options, overwrite=True)
     assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
 
 
@@ -869,3 +871,45 @@ def test_the_time_step_goes_through(tmp_path: Path) -> None:
         target = upsample(tmp_path / "a.tif", tmp_path / name, factor=2, model="linear")
         with open_volume(target) as reader:
             assert (reader.info.times, reader.info.time_step) == (2, 2.5)
+
+
+def test_numbers_of_any_kind_are_taken_and_what_is_none_is_refused_in_a_line() -> None:
+    stack = make_stack()
+    dense = interpolate(
+        stack, factor=np.int64(2), model="linear", positions=np.arange(5) * 0.02, intensity_range=np.array([0, 255])
+    )
+    assert np.array_equal(dense, interpolate(stack, factor=2, model="linear", intensity_range=(0, 255)))
+    for options, match in (
+        ({"positions": ["a"]}, "expected numbers in micrometres"),
+        ({"positions": [None] * 5}, "expected numbers in micrometres"),
+        ({"voxel_size": (1, 1, 1)}, "expected a VoxelSize or text like 20x5x5nm"),
+        ({"max_memory": "8GB"}, "expected a whole number"),
+        ({"intensity_range": (1, 2, 3)}, "expected two numbers"),
+        ({"channel": 3, "fill_gaps": True}, "got channel and fill_gaps for an array in memory"),
+    ):
+        with pytest.raises(BadOptionError, match=match):
+            interpolate(stack, **({"factor": 2, "model": "linear"} | options))  # type: ignore[arg-type]
+
+
+def test_a_folder_made_beforehand_is_filled_and_one_with_slices_may_hold_another_output(tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+    for name, format in (("b", "tiff-slices"), ("c.ome.zarr", None)):
+        (tmp_path / name).mkdir()
+        target = upsample(tmp_path / "a.tif", tmp_path / name, factor=2, model="linear", format=format)
+        assert len(read(target)) == 9
+    pattern = tmp_path / "b" / "*.tif"
+    assert len(read(upsample(pattern, tmp_path / "b" / "d.ome.zarr", factor=2, model="linear"))) == 17
+    with pytest.raises(BadOptionError, match="holds it or lies in it"):
+        upsample(pattern, tmp_path / "b" / "e.tif", factor=2, model="linear")
+
+
+def test_a_second_job_is_refused_before_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack())
+
+    def second(job: object) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(TiffReader, "read", None)
+            with pytest.raises(OutputError, match="another job is writing"):
+                upsample(tmp_path / "a.tif", tmp_path / "b.tif", factor=2, model="linear", skip="auto")
+
+    upsample(tmp_path / "a.tif", tmp_path / "b.tif", factor=2, model="linear", decided=second)

@@ -41,7 +41,7 @@ def test_the_output_keeps_the_table_that_is_written(suffix: str, tmp_path: Path)
     rows = rows_of(table.read_text())
     assert len(rows) == 42
     assert list(rows[0]) == list(COLUMNS)
-    assert list(rows[8].values()) == ["0", "1", "1", "0.11", "synthesised", "0", "1", "1/2", "cubic"]
+    assert list(rows[8].values()) == ["0", "1", "1", "0.11", "synthesised", "0", "1", "0.5", "cubic"]
     assert list(rows[41].values()) == ["2", "1", "6", "0.16", "acquired", "3", "3", "0", ""]
 
 
@@ -62,6 +62,8 @@ def test_the_table_never_replaces_anything_but_a_table(tmp_path: Path) -> None:
     for table in (inside, tmp_path / "slices" / "new.csv", tmp_path / "a.tif", tmp_path / "o.ome.zarr" / "p.csv"):
         with pytest.raises(BadOptionError, match="lies in the input or output"):
             upsample(tmp_path / "slices", tmp_path / "o.ome.zarr", planes_table=table, **options)
+    with pytest.raises(BadOptionError, match="expected a place of its own"):
+        upsample(source, tmp_path / "o.tif", planes_table=tmp_path / "o.tif.lock", **options)
     with pytest.raises(OutputError, match="expected a file in a folder that exists"):
         upsample(source, planes_table=tmp_path / "no" / "p.csv", **options)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

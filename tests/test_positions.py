@@ -79,8 +79,9 @@ def test_without_a_unit_the_plane_distance_decides() -> None:
 
 def test_rounded_positions_are_evenly_spaced() -> None:
     positions = [Fraction(f"{z / 300:.4f}") for z in range(1000)]  # 3.333 nm to 0.1 nm
-    distance, places = spacing(positions)
+    distance, places = spacing(positions, rounded=True)
     assert places is None
+    assert spacing(positions)[1] is not None
     assert float(distance) == pytest.approx(1 / 300, rel=1e-4)
 
 

@@ -103,7 +103,7 @@ def measured(info: VolumeInfo, options: UpsampleOptions) -> tuple[VolumeInfo, tu
     info = with_voxel_size(info, options.voxel_size)
     if options.positions is not None:
         return with_positions(info, options)
-    if info.measured is None or info.places is not None or spacing(info.measured)[1] is None:
+    if info.measured is None or info.places is not None or spacing(info.measured, rounded=True)[1] is None:
         return info, ()
     steps = [float(b - a) for a, b in pairwise(info.measured)]
     return info, (
@@ -138,7 +138,7 @@ def with_positions(info: VolumeInfo, options: UpsampleOptions) -> tuple[VolumeIn
 def given_positions(info: VolumeInfo, options: UpsampleOptions) -> tuple[Positions, str]:
     """The positions that a user gave or named, and how to call them."""
     given = options.positions
-    if given == NAMES:
+    if isinstance(given, str) and given == NAMES:
         if info.measured is None:
             raise BadVolumeError(
                 "the names of the slices hold no positions, expected some like z=0.1250um in each of them"
@@ -146,7 +146,12 @@ def given_positions(info: VolumeInfo, options: UpsampleOptions) -> tuple[Positio
         return Positions(info.measured, "um"), "positions in names"
     if isinstance(given, str | Path):
         return read_positions(given), "measured positions"
-    values = [float(value) for value in given or ()]
+    try:
+        values = [float(value) for value in (() if given is None else given)]
+    except (TypeError, ValueError) as error:
+        raise BadOptionError(
+            f"the positions are {given!r}, expected numbers in micrometres, one for each plane"
+        ) from error
     if not all(map(isfinite, values)):
         raise BadOptionError("the positions are not all finite, expected one in micrometres for each plane")
     return Positions(tuple(map(exact, values)), "um"), "measured positions"

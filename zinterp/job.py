@@ -21,6 +21,7 @@ from zinterp.io import (
     check_target,
     files_of,
     format_of,
+    is_pattern,
     is_zarr,
     name_of,
     on_disk,
@@ -32,7 +33,7 @@ from zinterp.options import UpsampleOptions, parse_skip
 from zinterp.plan import Slab, ZGrid, plan_slabs
 from zinterp.preflight import align, leave_out
 from zinterp.tiling import TileLayout, tile_layout
-from zinterp.volume import OneStack, VolumeInfo, VolumeReader, readable
+from zinterp.volume import OneStack, VolumeInfo, VolumeReader, ranges, readable
 
 LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
 DEEPEST_SLAB = 32  # planes
@@ -265,10 +266,9 @@ def refuse_nonfinite(reader: VolumeReader, kept: Sequence[int]) -> None:
     counts = {k: int(np.count_nonzero(~np.isfinite(reader.read(range(k, k + 1))))) for k in kept}
     bad = [k for k, count in counts.items() if count]
     if bad:
-        where = ", ".join(map(str, bad[:8])) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
         raise BadVolumeError(
-            f"the stack has {sum(counts.values())} NaN or infinite values, in planes {where}; expected finite ones: "
-            "repair them, or give --fill-nonfinite to interpolate around them"
+            f"the stack has {sum(counts.values())} NaN or infinite values, in planes {ranges(bad)}; expected finite "
+            "ones: repair them, or give --fill-nonfinite to interpolate around them"
         )
 
 
@@ -287,7 +287,8 @@ def check_output(source: Path, target: Path, job: Job, options: UpsampleOptions)
     """Refuse an output that is the input, holds it or lies in it, is there already, or has no room."""
     ours, theirs = target.resolve(), on_disk(source).resolve()
     same = target.exists() and target.samefile(theirs)
-    if same or ours in theirs.parents or theirs in ours.parents:
+    inside = theirs in ours.parents and not (is_pattern(source) and not target.match(source.name))
+    if same or ours in theirs.parents or inside:
         raise BadOptionError(
             f"the output {target} is the input itself, holds it or lies in it, expected a path apart from it: "
             "acquired data stay as they are"

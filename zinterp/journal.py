@@ -43,7 +43,7 @@ class Journal:
                 if found.get(field) != wanted.get(field):
                     raise BadOptionError(
                         f"the unfinished output was begun with {field} {shortened(found.get(field))}, this job has "
-                        f"{shortened(wanted.get(field))}: use the same options, or start again without --resume"
+                        f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite"
                     )
             # a line that a crash cut short is not a number followed by a mark, and its slab is made again
             self.done = {int(line[:-1]) for line in lines[1:] if line.endswith(";") and line[:-1].isdigit()}
@@ -83,11 +83,17 @@ def locked(target: Path) -> Iterator[None]:
     path = target.with_name(target.name + ".lock")
     if path.exists() and path.stat().st_size:
         raise OutputError(f"{path} is in the way and holds something, which our locks do not: move it")
+    if not path.parent.is_dir():  # which is refused in a moment, by its own sentence
+        yield
+        return
     lock = FileLock(path, timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
         raise OutputError(f"another job is writing {target}: wait for it, or choose another -o") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"the folder {path.parent} may not be written ({reason}): choose another -o") from error
     try:
         yield
     finally:
@@ -104,7 +110,7 @@ def is_journal(path: Path) -> bool:
     """Whether a file begins as our journals do, or holds nothing."""
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline()
-    return not line or line[0] == "{"
+    return not line or "version" in parse(line)
 
 
 def shortened(value: object) -> str:

@@ -1,12 +1,13 @@
 """What a user may choose for a job."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
 from operator import index
 from pathlib import Path
+from typing import Any
 
 from zinterp.duplicates import checked_threshold
 from zinterp.errors import BadOptionError
@@ -109,6 +110,10 @@ class UpsampleOptions:
     resume: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("factor", "channel", "time", "tile", "overlap", "max_memory", "slab_depth"):
+            self._convert(name, whole, "a whole number")
+        self._convert("intensity_range", two_numbers, "two numbers")
+        self._convert("voxel_size", voxel_size, "a VoxelSize or text like 20x5x5nm")
         wanted = [name for name in GEOMETRIES if getattr(self, name) is not None and getattr(self, name) is not False]
         if len(wanted) != 1:
             given = " and ".join(wanted) or f"none of {', '.join(GEOMETRIES)}"
@@ -141,6 +146,16 @@ class UpsampleOptions:
         if self.overwrite and self.resume:
             raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
 
+    def _convert(self, name: str, convert: Callable[[Any], object], expected: str) -> None:
+        """Give an option that is set its proper type."""
+        value = getattr(self, name)
+        try:
+            object.__setattr__(self, name, None if value is None else convert(value))
+        except (TypeError, ValueError) as error:
+            if isinstance(error, BadOptionError):
+                raise
+            raise BadOptionError(f"the {name.replace('_', ' ')} is {value!r}, expected {expected}") from error
+
     @property
     def density(self) -> str:
         """How outputs are called after it: ``x4``, ``z5nm``, ``isotropic``, ``d3``."""
@@ -148,8 +163,28 @@ class UpsampleOptions:
             return f"x{self.factor}"
         if self.z_step is not None:
             step = self.z_step if isinstance(self.z_step, str) else f"{self.z_step:g}um"
-            return "z" + re.sub(r"\s+", "", step)
+            return "z" + re.sub(r"\s+|\.0*(?=[^0-9])", "", step)
         return "isotropic" if self.isotropic else f"d{len(self.depths or ())}"
+
+
+def whole(value: Any) -> int | bool:
+    """A whole number of any kind."""
+    return value if isinstance(value, bool) else index(value)
+
+
+def two_numbers(value: Any) -> tuple[float, float]:
+    """Two numbers of any kind."""
+    low, high = value
+    return float(low), float(high)
+
+
+def voxel_size(value: Any) -> VoxelSize:
+    """A voxel size, which may be text."""
+    if isinstance(value, VoxelSize):
+        return value
+    if isinstance(value, str):
+        return VoxelSize.parse(value)
+    raise TypeError
 
 
 def parse_skip(skip: str | Sequence[int] | None) -> tuple[tuple[int, ...], bool]:

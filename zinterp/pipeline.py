@@ -15,12 +15,12 @@ from scipy import ndimage
 import zinterp
 from zinterp.drift import shifted
 from zinterp.duplicates import Duplicate, describe
-from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError
+from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError, OutputExistsError
 from zinterp.executors.serial import run_serial
 from zinterp.geometry import place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
-from zinterp.io import check_dtype, check_free, check_target, create_volume, open_volume
+from zinterp.io import check_dtype, check_free, check_target, create_volume, on_disk, open_volume
 from zinterp.job import Job, check_output, default_target, fingerprint, output_options, plan_job
 from zinterp.journal import Journal, journal_path, locked
 from zinterp.options import UpsampleOptions
@@ -30,6 +30,10 @@ from zinterp.tiling import apply_tiled
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize, partial_path
 
 logger = logging.getLogger(__name__)
+
+
+OF_FILES = ("channel", "time", "keep_databar", "fill_gaps", "planes_table", "format", "overwrite", "resume")
+"""Options that an array in memory has no use for."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def upsample(
     chosen = UpsampleOptions(**options)
     source = Path(source)
     target = Path(target) if target is not None else default_target(source, chosen)
-    with opened(source, target, chosen, interpolator) as (job, reader, interpolator), locked(target):
+    with locked(target), opened(source, target, chosen, interpolator) as (job, reader, interpolator):
         for note in job.notes:
             logger.warning("%s: %s", source, note)
         decided(job)
@@ -209,6 +213,8 @@ def planned(
 ) -> tuple[Job, "ArrayReader", Interpolator]:
     """The plan of a job in memory."""
     chosen = UpsampleOptions(**options)
+    if given := [name for name in OF_FILES if getattr(chosen, name) not in (None, False)]:
+        raise BadOptionError(f"got {' and '.join(given)} for an array in memory, expected these for files only")
     array = np.asarray(array)
     if array.ndim != 3 or 0 in array.shape:
         raise BadVolumeError(f"got an array of shape {array.shape}, expected planes (Z, Y, X)")
@@ -252,12 +258,14 @@ def run_job(
     begun = journal_path(target).exists() and partial_path(target).exists()
     if partial_path(target).exists() and not begun:
         raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
-    if begun and not options.resume:
-        logger.warning("%s was begun before and is made again from the start; --resume would have gone on", target)
+    if begun and not options.resume and not options.overwrite:
+        raise OutputExistsError(
+            f"{target} was begun before and is unfinished: --resume goes on, --overwrite makes it again from the start"
+        )
     resume = options.resume and begun
     journal = Journal(target, fingerprint(source, job, options), resume=resume)
     program = f"zinterp {zinterp.__version__}"
-    record = {"program": program, "source": source.name, **job.record(), "planes": planes_table(job)}
+    record = {"program": program, "source": name_in_record(source), **job.record(), "planes": planes_table(job)}
     try:
         writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
     except BaseException:
@@ -286,6 +294,12 @@ def run_job(
             source,
             describe(sorted(doubled, key=lambda duplicate: duplicate.plane)),
         )
+
+
+def name_in_record(source: Path) -> str:
+    """The input's name, with the level or dataset in it."""
+    folder = on_disk(source).parent
+    return str(source.relative_to(folder)) if source.is_relative_to(folder) else source.name
 
 
 def is_passing(error: BaseException) -> bool:

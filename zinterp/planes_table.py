@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
-from zinterp.io import format_of, on_disk
+from zinterp.io import can_write, format_of, on_disk
 from zinterp.job import Job
 from zinterp.volume import partial_path
 
@@ -26,14 +26,14 @@ class PlaneRow:
     plane : int
         Number in the output.
     z_um : float or None
-        Position in micrometres: the first input plane lies at the file's origin, or at 0. None where the plane distance
-        is not known.
+        Position in micrometres: the first input plane lies at the file's origin, or at 0 where it gives none, also with
+        measured positions. None where the plane distance is not known.
     kind : str
         ``acquired`` or ``synthesised``.
     before, after : int
         Input planes on either side of it; both are the plane itself where it was acquired.
     t : str
-        Depth in the gap between these, an exact fraction or decimal from 0 to 1.
+        Depth in the gap between these, a decimal from 0 to 1.
     model : str
         What synthesised it, "" where it was acquired.
     """
@@ -48,6 +48,9 @@ class PlaneRow:
     t: str
     model: str
 
+
+RESERVED = (".partial", ".journal", ".lock")
+"""Suffixes of files that lie beside an unfinished output."""
 
 COLUMNS = tuple(field.name for field in fields(PlaneRow))
 
@@ -68,7 +71,7 @@ def plane_rows(job: Job) -> Iterator[PlaneRow]:
                 SYNTHESISED if t else ACQUIRED,
                 before,
                 after,
-                str(t) if t.denominator <= 10**6 else f"{float(t):.9g}",
+                f"{float(t):.9g}",
                 job.model if t else "",
             )
 
@@ -93,9 +96,8 @@ def check_table(path: Path, volumes: Sequence[Path], *, replace: bool) -> None:
     replace : bool
         Whether an older table may be replaced.
     """
-    if format_of(path) is not None or any(
-        on_disk(v).resolve() in (path.resolve(), *path.resolve().parents) for v in volumes
-    ):
+    named = format_of(path) is not None or path.suffix in RESERVED
+    if named or any(on_disk(v).resolve() in (path.resolve(), *path.resolve().parents) for v in volumes):
         raise BadOptionError(
             f"the planes table {path} is named like a stack or lies in the input or output, expected a place of its "
             "own: give planes.csv"
@@ -104,14 +106,8 @@ def check_table(path: Path, volumes: Sequence[Path], *, replace: bool) -> None:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another --planes-table")
     if path.is_dir() or not path.parent.is_dir():
         raise OutputError(f"the planes table {path} cannot be written there, expected a file in a folder that exists")
-    partial = partial_path(path)
-    try:
-        partial.touch()
-        partial.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"the planes table {path} cannot be written ({error.strerror}): choose another place"
-        ) from error
+    if reason := can_write(path.parent):
+        raise OutputError(f"the planes table {path} cannot be written ({reason}): choose another place")
     if path.exists() and not is_table(path):
         raise OutputError(
             f"{path} is there and no table of planes, which alone is replaced: give another --planes-table"

@@ -180,13 +180,15 @@ def in_micrometres(positions: Positions, plane_distance: float | None) -> Positi
     return Positions(tuple(value * exact(MICROMETRES[unit]) for value in positions.values), unit)
 
 
-def spacing(positions: Sequence[Fraction]) -> tuple[Fraction, tuple[Fraction, ...] | None]:
+def spacing(positions: Sequence[Fraction], *, rounded: bool = False) -> tuple[Fraction, tuple[Fraction, ...] | None]:
     """The plane distance, and where planes lie in plane distances from the first.
 
     Parameters
     ----------
     positions : sequence of Fraction
-        Rising, at least two; rounded to what the last of their decimals stands for.
+        Rising, at least two.
+    rounded : bool
+        Whether they may be off by what the last of their decimals stands for, where that is fine enough.
 
     Returns
     -------
@@ -196,7 +198,7 @@ def spacing(positions: Sequence[Fraction]) -> tuple[Fraction, tuple[Fraction, ..
     """
     steps = [b - a for a, b in pairwise(positions)]
     typical = median_low(steps)
-    digit = Fraction(1, lcm(*(p.denominator for p in positions)))
+    digit = Fraction(1, lcm(*(p.denominator for p in positions))) if rounded else Fraction(0)
     counts = [0, *accumulate(round(s / typical) for s in steps)]
     distance = (positions[-1] - positions[0]) / max(counts[-1], 1)
     tolerance = max(EVEN * distance, digit if FINE * digit <= typical else Fraction(0))

@@ -1,7 +1,7 @@
 """What is looked for in the planes before a job: which are no use, and how they drift."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 
 import numpy as np
@@ -12,7 +12,7 @@ from zinterp.duplicates import describe, find_duplicates
 from zinterp.errors import BadVolumeError
 from zinterp.options import UpsampleOptions, parse_skip
 from zinterp.plan import ZGrid
-from zinterp.volume import OneStack
+from zinterp.volume import OneStack, ranges
 
 logger = logging.getLogger(__name__)
 
@@ -20,37 +20,53 @@ LARGE_DRIFT = 2.0  # pixels from plane to plane: beyond it --align is worth its 
 
 
 def leave_out(volumes: Sequence[OneStack], grid: ZGrid, options: UpsampleOptions) -> tuple[list[ZGrid], list[str]]:
-    """The grid of each stack without its duplicates and defects, where these are to be dropped, and notes on them."""
-    notes = (
-        [f"left out {len(grid.dropped)} of {len(grid.acquired)} planes: {numbered(grid.dropped)}"]
-        if grid.dropped
-        else []
-    )
+    """The grid of each stack without its duplicates and defects, where these are to be dropped, and notes on them.
+
+    All stacks have the same output planes: an end is left out only where it is in all of them.
+    """
+    notes = []
+    if grid.dropped:
+        notes.append(f"left out {len(grid.dropped)} of {len(grid.acquired)} planes: {ranges(grid.dropped)}")
     found = [find_bad(volume, options, notes) for volume in volumes]
-    bad = [{*planes} - {*grid.dropped} for planes in found]
-    common = set.intersection(*bad)
-    grids = []
-    for number, planes in enumerate(bad):
-        of = f" of stack {number}" if len(volumes) > 1 else ""
-        listed = describe_defects([found[number][plane] for plane in sorted(planes)])
+    wanted = []
+    for number, bad in enumerate(found):
+        planes = {*bad} - {*grid.dropped}
         if len(grid.kept) - len(planes) < 2:
             raise BadVolumeError(
-                f"{len(planes)} of {len(grid.acquired)} planes{of} are no use ({listed}), expected at least two that "
-                "differ: there is nothing in between"
+                f"{len(planes)} of {len(grid.acquired)} planes{of_stack(number, volumes, options)} are no use "
+                f"({described(bad, planes)}), expected at least two that differ: there is nothing in between"
             )
-        ends = {*takewhile(planes.__contains__, grid.kept), *takewhile(planes.__contains__, reversed(grid.kept))}
-        # an end that only repeats has nothing beyond it and is no worse than its likes; all stacks end alike
-        stay = {k for k in ends if found[number][k].kind == "duplicate" and k == grid.kept[-1]} | (ends - common)
-        if out := sorted(planes - stay):
-            listed = describe_defects([found[number][plane] for plane in out])
-            notes.append(f"left out {len(out)} of {len(grid.acquired)} planes{of}: {listed}")
-        if stay:
-            listed = describe_defects([found[number][plane] for plane in sorted(stay)])
-            notes.append(f"kept, as the stack ends there{of}: {listed}")
-        grids.append(grid.without(out))
-    if not any(bad) and (options.drop_duplicates or parse_skip(options.skip)[1]):
+        if grid.kept[-1] in planes and bad[grid.kept[-1]].kind == "duplicate":
+            planes -= {grid.kept[-1]}  # it has nothing beyond it, and is no worse than its likes
+        wanted.append(planes)
+    common = set.intersection(*wanted)
+    ends = {*takewhile(common.__contains__, grid.kept), *takewhile(common.__contains__, reversed(grid.kept))}
+    inside = [i for i in grid.kept if i not in ends]
+    grids = []
+    for number, (bad, planes) in enumerate(zip(found, wanted, strict=True)):
+        out = planes - {inside[0], inside[-1]}
+        if out:
+            of = of_stack(number, volumes, options)
+            notes.append(f"left out {len(out)} of {len(grid.acquired)} planes{of}: {described(bad, out)}")
+        if stay := {*bad} & {inside[0], inside[-1]}:
+            notes.append(f"kept, as the stack ends there{of_stack(number, volumes, options)}: {described(bad, stay)}")
+        grids.append(grid.without(sorted(out)))
+    if not any(found) and (options.drop_duplicates or parse_skip(options.skip)[1]):
         logger.info("no plane is to be left out")
     return grids, notes
+
+
+def described(bad: Mapping[int, Defect], planes: Iterable[int]) -> str:
+    """Some of the bad planes, and what is wrong with them."""
+    return describe_defects([bad[plane] for plane in sorted(planes)])
+
+
+def of_stack(number: int, volumes: Sequence[OneStack], options: UpsampleOptions) -> str:
+    """Which channel and time a stack is, for a message; "" where there is one."""
+    if len(volumes) == 1:
+        return ""
+    time, channel = divmod(number, volumes[0].channels)
+    return f" of channel {(options.channel or 0) + channel} at time {(options.time or 0) + time}"
 
 
 def find_bad(volume: OneStack, options: UpsampleOptions, notes: list[str]) -> dict[int, Defect]:
@@ -67,11 +83,6 @@ def find_bad(volume: OneStack, options: UpsampleOptions, notes: list[str]) -> di
         planes = (k for k in range(volume.info.shape[0]) if not np.isfinite(volume.read(range(k, k + 1))).any())
         bad |= {k: Defect(k, "blank") for k in planes}
     return bad
-
-
-def numbered(planes: Sequence[int]) -> str:
-    """Planes for a log line, not too many of them."""
-    return ", ".join(map(str, planes[:8])) + (f" and {len(planes) - 8} more" if len(planes) > 8 else "")
 
 
 def align(

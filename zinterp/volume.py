@@ -1,7 +1,7 @@
 """What a volume is, and what reads and writes one."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -60,6 +60,8 @@ SECONDS: Mapping[str, float] = MappingProxyType(
     }
 )
 """Length of each unit of time in seconds. OME, ImageJ and NGFF names."""
+
+LONGEST_TEXT = 10  # ranges that a message names
 
 SHORT_UNITS = ("pm", "Å", "nm", "um", "mm", "cm", "m")
 """Those that error messages name."""
@@ -208,6 +210,16 @@ def readable(size: float) -> str:
     return f"{size / scale:.1f} {unit}"
 
 
+def ranges(numbers: Sequence[int], step: int = 1) -> str:
+    """Rising numbers as text: ``17-18, 40``."""
+    held = set(numbers)
+    starts = [n for n in numbers if n - step not in held]
+    ends = [n for n in numbers if n + step not in held]
+    texts = [str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
+    more = len(texts) - LONGEST_TEXT
+    return ", ".join(texts[:LONGEST_TEXT]) + (f" and {more} more" if more > 0 else "")
+
+
 def partial_path(path: Path) -> Path:
     """What an unfinished volume is called until it is complete: ``<name>.partial``."""
     return path.with_name(path.name + ".partial")
@@ -270,6 +282,7 @@ class OneStack(Closing):
     def __init__(self, reader: VolumeReader, stack: int) -> None:
         self._reader = reader
         self._stack = stack
+        self.channels = reader.info.channels
         name = reader.info.channel_names[stack % reader.info.channels :][:1]
         self.info = replace(reader.info, channels=1, times=1, channel_names=name)
 

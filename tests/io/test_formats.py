@@ -167,11 +167,11 @@ def test_a_folder_that_is_missing_or_too_small_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path, **_: object) -> None:
+    def refuse(**_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "touch", refuse)  # a mode of 0555 does not stop root
-    with pytest.raises(OutputError, match="may not be written"):
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)  # a mode of 0555 does not stop root
+    with pytest.raises(OutputError, match=r"may not be written \(Permission denied\)"):
         create_volume(tmp_path / "out.tif", VolumeInfo((2, 9, 9), np.dtype("uint8")), OutputOptions("tiff"), {})
 
 

@@ -496,7 +496,7 @@ def test_a_partial_file_of_another_size_is_refused_and_left(tmp_path: Path) -> N
     MrcWriter(path, info_of(values()), record={}).close()
     size = partial_path(path).stat().st_size
     os.truncate(partial_path(path), size - 1)
-    with pytest.raises(OutputError, match=f"has {size - 1} bytes, expected {size}: start again without --resume"):
+    with pytest.raises(OutputError, match=f"has {size - 1} bytes, expected {size}: start again with --overwrite"):
         MrcWriter(path, info_of(values()), record={}, resume=True)
     assert partial_path(path).exists()
     partial_path(path).unlink()

@@ -294,3 +294,30 @@ def test_what_lies_among_labels_is_refused_even_if_it_does_not_call_itself_one(t
     for inner in ("labels", "labels/cells", "labels/cells/s0"):
         with pytest.raises(BadVolumeError, match="labels cannot be interpolated"):
             open_volume(tmp_path / "a.zarr" / inner)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+@pytest.mark.parametrize("shape", [(9, 64, 64), (17, 300, 1100), (3, 20, 24)])
+def test_our_own_outputs_lack_no_chunks_and_a_lost_one_is_counted(
+    shape: tuple[int, int, int], version: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stack = make_stack(shape)
+    stack[:, :, shape[2] // 2 :] = 0  # chunks of the fill value are written too
+    path = tmp_path / "a.ome.zarr"
+    write_output(path, stack, VoxelSize(0.02, 0.008, 0.008), version)
+    with caplog.at_level(logging.WARNING), open_volume(path) as reader:
+        assert np.array_equal(reader.read(range(shape[0])), stack)
+    assert caplog.text == ""
+    next(
+        file for file in sorted((path / "0").rglob("*")) if file.is_file() and not file.name.startswith((".", "z"))
+    ).unlink()
+    with caplog.at_level(logging.WARNING), open_volume(path):
+        pass
+    assert " lacks 1 of " in caplog.text
+
+
+def test_a_link_to_a_level_has_its_lengths(tmp_path: Path) -> None:
+    write_zarr(tmp_path / "a.zarr", make_stack(), "0.5")
+    (tmp_path / "level").symlink_to(tmp_path / "a.zarr" / "s0")
+    with open_volume(tmp_path / "level") as reader:
+        assert reader.info.voxel_size == VoxelSize(0.02, 0.008, 0.008)

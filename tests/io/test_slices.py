@@ -22,7 +22,7 @@ from zinterp.io import slice_names
 from zinterp.io.paths import SIDECAR
 from zinterp.io.selection import InputOptions
 from zinterp.io.slices import SlicesReader, SlicesWriter
-from zinterp.volume import VolumeInfo, VoxelSize
+from zinterp.volume import VolumeInfo, VoxelSize, ranges
 
 OPTIONS = InputOptions()
 FILL = InputOptions(fill_gaps=True)
@@ -157,9 +157,9 @@ def test_missing_numbers_go_by_the_step() -> None:
     assert slice_names.missing([0, 10, 20, 50]) == [30, 40]
     assert slice_names.count_missing([0, 10, 20, 50]) == 2
     assert slice_names.missing([3, 4, 5]) == []
-    assert slice_names.ranges([17, 18, 40]) == "17-18, 40"
-    assert slice_names.ranges([30, 40], 10) == "30-40"
-    assert slice_names.ranges(range(0, 40, 2)) == "0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 10 more"
+    assert ranges([17, 18, 40]) == "17-18, 40"
+    assert ranges([30, 40], 10) == "30-40"
+    assert ranges(range(0, 40, 2)) == "0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 10 more"
 
 
 @given(st.sets(st.integers(0, 300), min_size=2), st.integers(1, 20))
@@ -902,7 +902,7 @@ def test_a_writer_goes_on_where_another_stopped(tmp_path: Path) -> None:
 
 def test_what_is_no_such_partial_folder_is_not_gone_on_in(tmp_path: Path) -> None:
     stack, path = make_stack((3, 10, 12)), tmp_path / "out"
-    with pytest.raises(OutputError, match=r"lacks a zinterp\.json; start again without --resume"):
+    with pytest.raises(OutputError, match=r"lacks a zinterp\.json; start again with --overwrite"):
         SlicesWriter(path, info_of(stack), png=False, record={}, resume=True)
     SlicesWriter(path, info_of(stack), png=False, record={})
     for other in (stack[:2], stack.astype(np.uint16)):

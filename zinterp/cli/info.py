@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from math import hypot
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,20 @@ from zinterp.cli.options import (
     log_options,
     network_options,
 )
-from zinterp.cli.text import describe_job, describe_volume, printable
+from zinterp.cli.text import describe_job, describe_volume, named, printable
+
+if TYPE_CHECKING:
+    from zinterp.duplicates import Duplicate
 
 
 def length(step: tuple[int, tuple[float, float]]) -> float:
     """How far a plane is shifted against the one before, in pixels."""
     return hypot(*step[1])
+
+
+def plane_of(duplicate: "Duplicate") -> int:
+    """The number of a duplicate."""
+    return duplicate.plane
 
 
 @click.command("info")
@@ -60,19 +68,23 @@ def command(
     from zinterp.job import plan_job
     from zinterp.options import GEOMETRIES, UpsampleOptions
     from zinterp.pipeline import build_interpolator
-    from zinterp.volume import VoxelSize
+    from zinterp.volume import OneStack, VoxelSize
 
     chosen = given(options)
     settings = UpsampleOptions(**chosen) if set(GEOMETRIES) & set(chosen) else None
     read = {name: chosen[name] for name in ("channel", "time", "keep_databar", "fill_gaps") if name in chosen}
+    interpolator = None
     for source in inputs:
-        with open_volume(source, **read) as reader:
+        with named(source, inputs), open_volume(source, **read) as reader:
             info, _ = measured(reader.info, settings or UpsampleOptions(factor=1, **chosen))
-            repeated = None if duplicates is None else find_duplicates(reader, duplicates)
-            steps = sample_steps(reader, info.shape[0] if drift else SAMPLE)
+            stacks = [OneStack(reader, number) for number in range(info.stacks)]
+            repeated = None
+            if duplicates is not None:
+                repeated = sorted({d for stack in stacks for d in find_duplicates(stack, duplicates)}, key=plane_of)
+            steps = [step for stack in stacks for step in sample_steps(stack, info.shape[0] if drift else SAMPLE)]
             job = cost = None
             if settings is not None:
-                interpolator = build_interpolator(settings)
+                interpolator = interpolator or build_interpolator(settings)
                 job = plan_job(reader, settings, needs=interpolator.needs, model=interpolator.identity)
                 cost = estimate(job, reader, interpolator)
         size, source_of_size = info.voxel_size, info.voxel_size_source or "nothing in the file"
@@ -104,14 +116,18 @@ def command(
         if info.origin is not None:
             click.echo(f"  origin      {VoxelSize(*info.origin)} (z, y, x)")
         if info.channel_names:
-            click.echo(printable(f"  channels    {', '.join(info.channel_names)}"))
+            click.echo(f"  channels    {printable(', '.join(info.channel_names))}")
         if info.places is not None:
             distances = [float(b - a) * (size.z or 1) for a, b in pairwise(info.places)]
             unit = "µm" if size.z else "plane distances"
             click.echo(f"  planes      unevenly spaced, {min(distances):g} to {max(distances):g} {unit} apart")
         if steps:
             largest = max(steps, key=length)
-            looked = "" if len(steps) == info.shape[0] - 1 else f" ({len(steps)} pairs looked at; --drift looks at all)"
+            looked = (
+                ""
+                if len(steps) == info.stacks * (info.shape[0] - 1)
+                else f" ({len(steps)} pairs looked at; --drift looks at all)"
+            )
             where = f"after plane {largest[0]}{looked}"
             click.echo(f"  drift       {length(largest):.1f} pixels from plane to plane at most, {where}")
         if repeated is not None:

@@ -3,7 +3,7 @@
 --factor  --depths  --z-step  --isotropic  --positions  --skip  --fill-gaps  --drop-duplicates  --align
 --model  --device  --precision  --tile  --overlap  --max-memory
 --voxel-size  --channel  --time  --keep-databar  --intensity-range  --fill-nonfinite
---config  --quiet  -v  --log-file  --json
+--config  --quiet  -v  --log-file
 """
 
 import logging
@@ -266,14 +266,17 @@ def log_options(command: Command) -> Command:
 def geometry_options(command: Command) -> Command:
     """--factor, --depths, --z-step, --isotropic, --positions, --skip, --fill-gaps, --align."""
     return apply(
-        click.option("-f", "--factor", type=int, help="Make planes this many times denser: 2, 3, 4, ..."),
+        click.option(
+            "-f", "--factor", type=int, help="Make planes this many times denser: 2, 3, 4, ...; 1 to repair a stack."
+        ),
         click.option("--depths", type=Numbers(), metavar="T,T,...", help="Planes at these depths of each gap, 0 to 1."),
         click.option("--z-step", type=Length(), help="Planes this far apart, as in 5nm, from the first plane on."),
         click.option("--isotropic", is_flag=True, default=None, help="Planes as far apart as pixels."),
         click.option(
             "--positions",
-            metavar="FILE[:COLUMN]",
-            help="Where each plane was measured to lie: one number a line, or a column of a table.",
+            metavar="FILE[:COLUMN]|names",
+            help="Where each plane was measured to lie: one number a line, or a column of a table; 'names' goes by the "
+            "names of slices.",
         ),
         click.option(
             "--skip", metavar="LIST|auto", help="Planes to leave out, from 0, as in 17,20-22; auto finds bad ones."
@@ -322,6 +325,7 @@ def input_options(command: Command) -> Command:
         click.option(
             "--voxel-size",
             type=Voxel(),
+            metavar="ZxYxXUNIT|ZUNIT",
             help="Of the input, z first, as in 20x5x5nm, or z alone, as in 20nm, where the file is wrong or silent.",
         ),
         click.option("--channel", type=click.IntRange(min=0), help="The only channel to take.  [default: all]"),

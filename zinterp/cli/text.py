@@ -1,5 +1,8 @@
 """What commands print about volumes and jobs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,3 +38,16 @@ def describe_job(job: "Job") -> list[str]:
         f"  intensity   {', '.join(ranges)} as 0 to 1",
         *(f"  note        {note}" for note in job.notes),
     ]
+
+
+@contextmanager
+def named(source: Path, inputs: tuple[Path, ...]) -> Iterator[None]:
+    """Say in errors which of several inputs they are about."""
+    from zinterp.errors import ZinterpError
+
+    try:
+        yield
+    except ZinterpError as error:
+        if len(inputs) == 1 or str(source) in str(error):
+            raise
+        raise type(error)(f"{source}: {error}") from error

@@ -2,8 +2,6 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,23 +16,10 @@ from zinterp.cli.options import (
     network_options,
 )
 from zinterp.cli.progress import logger, show_progress
-from zinterp.cli.text import describe_job
+from zinterp.cli.text import describe_job, named
 
 if TYPE_CHECKING:
     from zinterp.job import Job
-
-
-@contextmanager
-def named(source: Path, inputs: tuple[Path, ...]) -> Iterator[None]:
-    """Say in errors which of several inputs they are about."""
-    from zinterp.errors import ZinterpError
-
-    try:
-        yield
-    except ZinterpError as error:
-        if len(inputs) == 1 or str(source) in str(error):
-            raise
-        raise type(error)(f"{source}: {error}") from error
 
 
 @click.command("upsample")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zinterp.errors import BadVolumeError, InputError
+from zinterp.io.folders import can_write
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.output import DEFAULTS, check_free, check_target, create_volume, output_format
 from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, stem_of
@@ -21,12 +22,14 @@ __all__ = [
     "NGFF_VERSIONS",
     "OUTPUT_FORMATS",
     "OutputOptions",
+    "can_write",
     "check_dtype",
     "check_free",
     "check_target",
     "create_volume",
     "files_of",
     "format_of",
+    "is_pattern",
     "is_zarr",
     "name_of",
     "on_disk",

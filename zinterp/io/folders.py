@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,15 @@ def holds_only_slices(path: Path) -> bool:
 
 def holds_only_levels(path: Path) -> bool:
     """Whether a Zarr group was written here, and holds its levels and nothing else."""
+    if not path.is_dir():
+        return False
     attributes = json_of(path / "zarr.json").get("attributes") or json_of(path / ".zattrs")
     ours = isinstance(attributes, dict) and RECORD in attributes
-    return ours and all(entry.name in (*ZARR_FILES, ".zattrs") or entry.name.isdecimal() for entry in path.iterdir())
+    kept = (*ZARR_FILES, ".zattrs", "c")
+    folders = [path, *(entry for entry in path.iterdir() if entry.is_dir())]
+    return ours and all(
+        entry.name in kept or entry.name.isdecimal() for folder in folders for entry in folder.iterdir()
+    )
 
 
 def json_of(path: Path) -> dict[str, Any]:
@@ -57,3 +64,12 @@ def replace_folder(source: Path, target: Path) -> None:
         aside.unlink()
     else:
         shutil.rmtree(aside)
+
+
+def can_write(folder: Path) -> str:
+    """Why no file can be made in a folder; "" if one can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)

@@ -309,7 +309,7 @@ class MrcWriter:
         """Refuse a partial file that another job began or that was cut short."""
         found = self._file.seek(0, os.SEEK_END)
         if found != size:
-            raise OutputError(f"{self.partial} has {found} bytes, expected {size}: start again without --resume")
+            raise OutputError(f"{self.partial} has {found} bytes, expected {size}: start again with --overwrite")
 
     def write(self, z: int, planes: Planes, stack: int = 0) -> None:
         """Write planes (n, Y, X) from z on."""

@@ -23,7 +23,7 @@ from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io.folders import replace_folder
-from zinterp.io.paths import is_zarr
+from zinterp.io.paths import is_zarr, store_around
 from zinterp.io.selection import InputOptions, select
 from zinterp.volume import MICROMETRES, SECONDS, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
 
@@ -33,6 +33,7 @@ CHUNK = 256  # pixels, along y and x
 SHARD = 1024  # pixels, along y and x
 CHUNK_DEPTH = 16  # planes, at most
 READ_DEPTH = 8  # planes of a coarser level that are made at a time
+ALL_CHUNKS: Any = {"write_empty_chunks": True}  # so that a chunk that lacks is one that was lost
 SAMPLE_PLANES = 16  # from which the grey values to show are taken
 COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF", "00FFFF", "FF00FF", "FFFF00")
 SMALLEST_LEVEL = 256  # pixels: no level is made once the plane's longer edge is this short
@@ -59,10 +60,10 @@ class NgffReader(Closing):
                 "only volumes with z, y, x (and t, c) can be upsampled"
             )
         with reading(path):
-            missing = self._array.nchunks - self._array.nchunks_initialized
-        if missing:
+            stored, expected = stored_chunks(self._array)
+        if stored < expected:
             logger.warning(
-                "%s lacks %d of %d chunks, which read as %s", path, missing, self._array.nchunks, self._array.fill_value
+                "%s lacks %d of %d chunks, which read as %s", path, expected - stored, expected, self._array.fill_value
             )
         counts = dict(zip(axes, self._array.shape, strict=True))
         self._axes = axes
@@ -92,6 +93,13 @@ class NgffReader(Closing):
             return np.asarray(self._array[index]).astype(self.info.dtype, copy=False)
 
 
+def stored_chunks(array: zarr.Array[Any]) -> tuple[int, int]:
+    """How many chunks, or shards, an array has in its store, and how many it takes to hold all of it."""
+    stored = math.prod(-(-n // edge) for n, edge in zip(array.shape, array.shards or array.chunks, strict=True))
+    in_each = math.prod(s // c for s, c in zip(array.shards, array.chunks, strict=True)) if array.shards else 1
+    return array.nchunks_initialized // in_each, stored
+
+
 @dataclass(frozen=True)
 class Level:
     """One array of a store, and what its metadata say about it."""
@@ -108,7 +116,8 @@ class Level:
 
 def open_level(path: Path) -> Level:
     """The finest level of an image, the level that a path leads to, or a bare array."""
-    if "labels" in path.absolute().relative_to(store_around(path)).parts:
+    path = path.resolve()
+    if "labels" in path.relative_to(store_around(path)).parts:
         raise BadVolumeError(f"{path} lies among labels, expected grey values: labels cannot be interpolated")
     group = parent = None
     with warnings.catch_warnings():
@@ -137,14 +146,6 @@ def open_level(path: Path) -> Level:
     size = VoxelSize(*(length if (length := scales.get(axis)) and length > 0 else None for axis in "zyx"))
     origin = (shifts["z"], shifts["y"], shifts["x"]) if any(map(shifts.get, "zyx")) and len(shifts) > 2 else None
     return Level(array, axes, "ome-zarr", size, unit, origin, channel_labels(group), time_step_of(multiscale, dataset))
-
-
-def store_around(path: Path) -> Path:
-    """The outermost Zarr group that a path lies in."""
-    path = path.absolute()
-    while is_zarr(path.parent):
-        path = path.parent
-    return path
 
 
 def axes_of(array: zarr.Array[Any]) -> str:
@@ -302,10 +303,9 @@ class NgffWriter:
                 self._create_level(0, info.shape)
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
-        level = self._group.get("0")
-        if not isinstance(level, zarr.Array):
-            raise OutputError(f"cannot go on in {self.partial}: it holds no level 0; start again without --resume")
-        self._level0 = level
+        if not isinstance(self._group.get("0"), zarr.Array):
+            raise OutputError(f"cannot go on in {self.partial}: it holds no level 0; start again with --overwrite")
+        self._level0 = zarr.open_array(self.partial / "0", mode="r+", config=ALL_CHUNKS)
 
     def _create_level(self, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:
         """An empty array for one level; chunks of one slab never reach into another."""
@@ -320,6 +320,7 @@ class NgffWriter:
                 dtype=self._info.dtype,
                 chunks=(*ones, *chunks),
                 chunk_key_encoding={"name": "v2", "separator": "/"},
+                config=ALL_CHUNKS,
             )
         shards = (self.z_chunk, *(math.ceil(min(n, SHARD) / c) * c for n, c in zip(shape[1:], chunks[1:], strict=True)))
         return self._group.create_array(
@@ -329,6 +330,7 @@ class NgffWriter:
             chunks=(*ones, *chunks),
             shards=(*ones, *shards),
             dimension_names=tuple(self._axes),
+            config=ALL_CHUNKS,
         )
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
-from zinterp.io.folders import holds_only_levels, holds_only_slices
+from zinterp.io.folders import can_write, holds_only_levels, holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.paths import format_of
 from zinterp.volume import VolumeInfo, VolumeWriter, readable
@@ -119,7 +119,7 @@ def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that is there already and is not to be replaced."""
-    if path.exists() and not overwrite:
+    if path.exists() and not overwrite and not is_empty(path):
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
 
 
@@ -136,12 +136,8 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
         raise OutputError(
             f"the folder {folder} does not exist, expected one to write {path.name} into: create it first"
         )
-    probe = folder / f".{path.name}.probe"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(f"the folder {folder} may not be written ({error.strerror}): choose another -o") from error
+    if reason := can_write(folder):
+        raise OutputError(f"the folder {folder} may not be written ({reason}): choose another -o")
     free = shutil.disk_usage(folder).free
     if info.bytes > free and not resume:
         raise OutputError(
@@ -152,6 +148,13 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
 
 def is_replaceable(path: Path, format: str) -> bool:
     """Whether what is there may give way to an output: a file to a file, a folder only if we wrote all of it."""
+    if FORMATS[format].folder and is_empty(path):
+        return True
     if format in SLICES:
         return holds_only_slices(path)
     return holds_only_levels(path) if FORMATS[format].folder else path.is_file()
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a path is a folder made beforehand, with nothing in it."""
+    return path.is_dir() and not any(path.iterdir())

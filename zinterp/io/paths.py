@@ -49,17 +49,23 @@ def on_disk(path: Path) -> Path:
     if is_pattern(path):
         return path.parent
     path = split_dataset(path)[0]
-    if is_zarr(path):
-        while is_zarr(path.absolute().parent):
-            path = path.absolute().parent
-    return path
+    return store_around(path) if is_zarr(path) else path
+
+
+def store_around(path: Path) -> Path:
+    """The outermost Zarr group that a Zarr group or array lies in; itself where that is it. Links are followed."""
+    place = path.resolve() if path.is_symlink() or ".." in path.parts else path.absolute()
+    outermost = place
+    while is_zarr(outermost.parent):
+        outermost = outermost.parent
+    return path if outermost == place else outermost
 
 
 def name_of(path: Path) -> str:
     """What outputs made from a volume are named after: its stem, with that of the level or dataset in it."""
     disk, dataset = on_disk(path), split_dataset(path)[1]
     if disk != path and is_zarr(path):
-        dataset = path.absolute().relative_to(disk).as_posix()
+        dataset = path.resolve().relative_to(disk.resolve()).as_posix()
     stem = disk.resolve().name if disk.is_dir() and not is_zarr(disk) else stem_of(disk)
     return "_".join([stem, *dataset.split("/")]) if dataset else stem
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from natsort import natsorted
 
 from zinterp.errors import BadVolumeError
-from zinterp.volume import MICROMETRES, exact
+from zinterp.volume import MICROMETRES, exact, ranges
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ STARS: tuple[Callable[[str], str], ...] = (lambda _: "*", lambda _: "*[0-9]", la
 """What may stand for a number in a pattern, the shortest first."""
 
 FULL = 0.9  # of all combinations: as many are several series, even if some slices lack
-LONGEST_TEXT = 10  # ranges that a message names
 
 
 def natural_order(names: Iterable[str]) -> list[str]:
@@ -182,16 +181,6 @@ def count_missing(numbers: Sequence[int]) -> int:
 def missing(numbers: Sequence[int]) -> list[int]:
     """The numbers that lack between the first and the last of rising ones."""
     return sorted(set(range(numbers[0], numbers[-1], step(numbers))) - set(numbers))
-
-
-def ranges(numbers: Sequence[int], step: int = 1) -> str:
-    """Rising numbers as text: ``17-18, 40``."""
-    held = set(numbers)
-    starts = [n for n in numbers if n - step not in held]
-    ends = [n for n in numbers if n + step not in held]
-    texts = [str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)]
-    more = len(texts) - LONGEST_TEXT
-    return ", ".join(texts[:LONGEST_TEXT]) + (f" and {more} more" if more > 0 else "")
 
 
 def irregularity(numbers: Sequence[int] | None) -> str:

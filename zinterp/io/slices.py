@@ -31,7 +31,7 @@ from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS, check_colours, count_co
 from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path, ranges
 
 logger = logging.getLogger(__name__)
 
@@ -315,7 +315,7 @@ def place(path: Path, names: Sequence[str], header: Header, found: Lengths, opti
     if own := read_sidecar(folder / SIDECAR, names, header):
         found = part_of(own, numbers) if numbers else own
     elif measured := slice_names.rising_positions(names, path):
-        distance, _ = spacing(measured)
+        distance, _ = spacing(measured, rounded=True)
         source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
         found = replace(found, size=replace(found.size, z=float(distance)), source=source, measured=measured)
         if numbers is None and not options.fill_gaps:
@@ -420,12 +420,12 @@ class SlicesWriter:
             found = (tuple(about["shape"]), about["dtype"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(
-                f"cannot go on in {self.partial}: it lacks a {SIDECAR}; start again without --resume"
+                f"cannot go on in {self.partial}: it lacks a {SIDECAR}; start again with --overwrite"
             ) from error
         if found != (self._info.shape, self._info.dtype.name):
             raise OutputError(
                 f"cannot go on in {self.partial}: it is for {found[1]} of shape {found[0]}, and the output is "
-                f"{self._info.dtype.name} of shape {self._info.shape}; start again without --resume"
+                f"{self._info.dtype.name} of shape {self._info.shape}; start again with --overwrite"
             )
 
     def write(self, z: int, planes: Planes, stack: int = 0) -> None:
@@ -482,7 +482,7 @@ class SlicesWriter:
         try:
             held = {file.name for file in self.partial.iterdir()}
             if lacking := [z for z, name in enumerate(self._names) if name not in held]:
-                raise OutputError(f"{self.partial} lacks {len(lacking)} planes ({slice_names.ranges(lacking)})")
+                raise OutputError(f"{self.partial} lacks {len(lacking)} planes ({ranges(lacking)})")
             for name in held - {SIDECAR, *self._names}:  # left by a run that was killed
                 (self.partial / name).unlink()
             replace_folder(self.partial, self.path)

@@ -282,7 +282,7 @@ class TiffWriter:
             with tifffile.TiffFile(self.partial) as tif:
                 self._offset = int(tif.series[0].dataoffset or 0)
                 if tif.filehandle.size < self._offset + info.bytes:
-                    raise OutputError(f"{self.partial} was cut short: start again without --resume")
+                    raise OutputError(f"{self.partial} was cut short: start again with --overwrite")
                 self._dtype = info.dtype.newbyteorder(tif.byteorder)
             self._file = self.partial.open("r+b")
         except (OSError, tifffile.TiffFileError, IndexError) as error:

@@ -33,7 +33,7 @@ CHUNK = 256  # pixels, along y and x
 SHARD = 1024  # pixels, along y and x
 CHUNK_DEPTH = 16  # planes, at most
 READ_DEPTH = 8  # planes of a coarser level that are made at a time
-ALL_CHUNKS: Any = {"write_empty_chunks": True}  # so that a chunk that lacks is one that was lost
+ALL_CHUNKS = {"array.write_empty_chunks": True}  # so that a chunk that lacks is one that was lost
 SAMPLE_PLANES = 16  # from which the grey values to show are taken
 COLOURS = ("FF0000", "00FF00", "0000FF", "FFFFFF", "00FFFF", "FF00FF", "FFFF00")
 SMALLEST_LEVEL = 256  # pixels: no level is made once the plane's longer edge is this short
@@ -305,7 +305,8 @@ class NgffWriter:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
         if not isinstance(self._group.get("0"), zarr.Array):
             raise OutputError(f"cannot go on in {self.partial}: it holds no level 0; start again with --overwrite")
-        self._level0 = zarr.open_array(self.partial / "0", mode="r+", config=ALL_CHUNKS)
+        with zarr.config.set(ALL_CHUNKS):
+            self._level0 = zarr.open_array(self.partial / "0", mode="r+")
 
     def _create_level(self, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:
         """An empty array for one level; chunks of one slab never reach into another."""
@@ -320,7 +321,6 @@ class NgffWriter:
                 dtype=self._info.dtype,
                 chunks=(*ones, *chunks),
                 chunk_key_encoding={"name": "v2", "separator": "/"},
-                config=ALL_CHUNKS,
             )
         shards = (self.z_chunk, *(math.ceil(min(n, SHARD) / c) * c for n, c in zip(shape[1:], chunks[1:], strict=True)))
         return self._group.create_array(
@@ -330,7 +330,6 @@ class NgffWriter:
             chunks=(*ones, *chunks),
             shards=(*ones, *shards),
             dimension_names=tuple(self._axes),
-            config=ALL_CHUNKS,
         )
 
     @property
@@ -366,7 +365,8 @@ class NgffWriter:
     def finish(self) -> None:
         """Build the pyramid, write the metadata, give the folder its final name."""
         try:
-            factors = self._build_pyramid()
+            with zarr.config.set(ALL_CHUNKS):
+                factors = self._build_pyramid()
             self._group.attrs.update(self._metadata(factors))
             replace_folder(self.partial, self.path)
         except OSError as error:

@@ -236,6 +236,11 @@ def places(numbers: Sequence[int] | None, path: Path, *, fill: bool) -> tuple[Fr
             f"{path} does not tell which planes lack: {reason}; expected names with rising numbers for --fill-gaps: "
             "rename the slices, or leave that option out"
         )
+    if numbers is not None and any(a > b for a, b in pairwise(numbers)):
+        raise BadVolumeError(
+            f"{path} has slices whose order cannot be told: {reason} in the order of their names, as signs have none; "
+            "expected one number that rises: rename the slices"
+        )
     if reason or numbers is None:
         logger.warning("%s: numbering is irregular (%s), taking the planes as evenly spaced", path, reason)
         return None

@@ -177,7 +177,7 @@ def interpolate_with_uncertainty(
         What ``interpolate`` returns.
     sigma : ndarray, same shape, float32
         Standard deviation of the error in grey levels, the noise that an acquired plane would have included; 0 on
-        acquired planes. On volumes left out of training 71 % of the true values lay within one and 90 % within two.
+        acquired planes. On volumes left out of training 70 % of the true values lay within one and 90 % within two.
 
     Raises
     ------

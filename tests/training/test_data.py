@@ -13,7 +13,7 @@ from scipy import ndimage
 from tests.conftest import make_stack, write_imagej
 from zinterp.errors import BadVolumeError, InputError
 from zinterp.models.layers import warp
-from zinterp.training.data import Augmentation, CropSampler, axes_of, read_training_volumes
+from zinterp.training.data import Augmentation, CropSampler, axes_of, read_training_volumes, set_in_motion
 
 NEVER = Augmentation(
     wide_gap=0,
@@ -24,6 +24,7 @@ NEVER = Augmentation(
     blurred_noise=0,
     brightness=0,
     misaligned=0,
+    moving=0,
     stripes=0,
     gamma=0,
     invert=0,
@@ -199,3 +200,28 @@ def test_a_batch_has_the_planes_beside_the_gap() -> None:
     batch = CropSampler([volume], size=32, context=3).batch(2)
     assert torch.equal(batch.around(1), batch.planes[:, 2:4])
     assert torch.equal(batch.around(3), batch.planes)
+
+
+def test_moving_planes_move_steadily_and_the_hidden_one_stays() -> None:
+    depths = np.array([-2.4, -1.4, -0.4, 0.6, 1.6, 2.6, 0.0])
+    columns = np.broadcast_to(np.arange(96, dtype=np.float32), (7, 96, 96))
+    speeds = []
+    for seed in range(8):
+        moved = set_in_motion(columns.copy(), depths, (1.5, 1.5), np.random.default_rng(seed))
+        assert moved.shape == (7, 64, 64)
+        shifts = moved - columns[:, 16:-16, 16:-16]  # along x, seen by the grey values
+        assert np.abs(shifts[6]).max() < 1e-3
+        velocity = shifts[5] / depths[5]
+        for shift, depth in zip(shifts, depths, strict=True):
+            assert np.abs(shift - depth * velocity).max() < 0.2  # bicubic sampling is that far from linear
+        speeds.append(np.abs(velocity).mean())
+    assert 0.5 < np.mean(speeds) < 3
+
+
+def test_crops_of_volumes_that_move_have_the_size_asked_for() -> None:
+    moving = replace(NEVER, moving=1)
+    for edge in (40, 200):
+        volume = np.random.default_rng(0).random((40, edge, edge)).astype(np.float16)
+        batch = CropSampler([volume], axes=(0,), size=48, context=3, augmentation=moving, seed=1).batch(3)
+        assert batch.planes.shape == (3, 6, 48, 48)
+        assert torch.isfinite(batch.planes).all()

@@ -62,7 +62,7 @@ def test_training_learns_and_writes_weights_that_work(volume: np.ndarray, tmp_pa
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(volume: np.ndarray, tmp_path: Path) -> None:
     first, straight, resumed = (tmp_path / f"{name}.safetensors" for name in ("first", "straight", "resumed"))
-    options = TrainingOptions(steps=20, learning_rate=2e-3, **SMALL)
+    options = TrainingOptions(steps=30, learning_rate=2e-3, **SMALL)
     train([volume], first, options)
     expected = train([volume], straight, options, init=first)
 

@@ -25,6 +25,8 @@ from zinterp.normalize import Normalizer
 Volume = NDArray[np.float16]
 SMALLEST_CROP = 16  # pixels
 MOTION, MOTION_NODES = (0.25, 4.0), (2, 6)  # pixels, and nodes along an edge, of the motion that is made up
+MARGIN = 16  # pixels around a crop, from which moving structures come into it
+UNEVEN = 0.3  # of the motion: how much it differs from place to place
 CUBE_TOLERANCE = 1.3  # longest edge of a voxel over its shortest, up to which it is taken for a cube
 
 
@@ -42,6 +44,8 @@ class Augmentation:
     brightness: float = 0.1  # planes that differ in gain and offset
     misaligned: float = 0.12
     shift: int = 2  # pixels, each plane on its own
+    moving: float = 0.25  # of the aligned ones: all that is seen moves on steadily from plane to plane
+    motion: tuple[float, float] = (0.4, 4.0)  # pixels a gap
     stripes: float = 0.05  # curtaining
     gamma: float = 0.3
     invert: float = 0.3
@@ -252,7 +256,7 @@ class CropSampler:
         steps = np.clip(np.arange(1 - self.context, 1 + self.context), -before, after)
         seen, order = np.unique(first + gap * steps, return_inverse=True)
         depths = np.append(seen, first + inside)
-        planes = self.cut(volume, depths)
+        planes = self.cut(volume, depths, gap)
         if aug:
             planes = vary(planes, depths, aug, rng)
         return planes[np.append(order, -1)], inside / gap
@@ -266,26 +270,43 @@ class CropSampler:
         frequency = gaps**-0.5  # narrow gaps are what most users have
         return int(self.rng.choice(gaps, p=frequency / frequency.sum()))
 
-    def cut(self, volume: Volume, depths: NDArray[np.integer]) -> NDArray[np.float32]:
-        """Cut one window out of the planes at some depths, zoomed and jittered where the augmentation says so."""
+    def cut(self, volume: Volume, depths: NDArray[np.integer], gap: int) -> NDArray[np.float32]:
+        """Cut one window out of the planes at some depths, varied in scale and place where the augmentation says so."""
         rng, aug = self.rng, self.augmentation
         zoom = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5)))) if aug and rng.random() < aug.zoom else 1.0
-        jitter = aug.shift if aug and rng.random() < aug.misaligned else 0
+        moving = aug is not None and rng.random() < aug.moving
+        jitter = aug.shift if aug and not moving and rng.random() < aug.misaligned else 0
         _, height, width = volume.shape
-        edge = max(SMALLEST_CROP - 2 * jitter, min(round(self.size / zoom), height - 2 * jitter, width - 2 * jitter))
+        size = self.size + 2 * MARGIN if moving else self.size
+        edge = max(SMALLEST_CROP - 2 * jitter, min(round(size / zoom), height - 2 * jitter, width - 2 * jitter))
         y, x = (int(rng.integers(jitter, n - edge - jitter + 1)) for n in (height, width))
         planes = np.empty((len(depths), edge, edge), np.float32)
         for i, z in enumerate(depths):
             dy, dx = rng.integers(-jitter, jitter + 1, 2) if jitter else (0, 0)
             planes[i] = volume[z, y + dy : y + dy + edge, x + dx : x + dx + edge]
-        if edge != self.size:
-            scaled = F.interpolate(
-                torch.from_numpy(planes)[None], (self.size, self.size), mode="bicubic", antialias=True
-            )
+        if edge != size:
+            scaled = F.interpolate(torch.from_numpy(planes)[None], (size, size), mode="bicubic", antialias=True)
             planes = scaled[0].numpy()
+        if aug and moving:
+            planes = set_in_motion(planes, (depths - depths[-1]) / gap, aug.motion, rng)
         k = int(rng.integers(8))  # the eight symmetries of the square
         planes = planes.transpose(0, 2, 1) if k & 1 else planes
         return planes[:, :: -1 if k & 2 else 1, :: -1 if k & 4 else 1]
+
+
+def set_in_motion(
+    planes: NDArray[np.float32], depths: NDArray[np.floating], motion: tuple[float, float], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Let what planes (n, H, W) show move on steadily, nearly everywhere alike, but for a margin that is cut off.
+
+    Depths are in gaps from the plane that stays as it is; the motion is a standard deviation in pixels a gap.
+    """
+    nodes = int(rng.integers(2, 3, endpoint=True))
+    coarse = rng.standard_normal((2, 1, 1)) + UNEVEN * rng.standard_normal((2, nodes, nodes))
+    velocity = random_flow(coarse, planes.shape[1], rng.uniform(*np.log(motion)))
+    flow = velocity * torch.from_numpy(depths.astype(np.float32))[:, None, None, None]
+    moved = warp(torch.from_numpy(planes)[:, None], flow.clamp(-2 * MARGIN, 2 * MARGIN), mode="bicubic")
+    return moved[:, 0, MARGIN:-MARGIN, MARGIN:-MARGIN].numpy()
 
 
 def random_flow(nodes: NDArray[np.float64], size: int, log_amplitude: float) -> torch.Tensor:

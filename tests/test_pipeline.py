@@ -3,6 +3,8 @@
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -365,9 +367,9 @@ def test_an_input_that_breaks_in_mid_run_leaves_nothing(tmp_path: Path, monkeypa
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
 
 
-def test_a_full_disk_in_mid_run_keeps_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "a.tif"
-    write_imagej(source, make_stack())
+@contextmanager
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A disk that has no room for TIFF planes from the fifth on."""
     write = TiffWriter.write
 
     def fail(self: TiffWriter, z: int, planes: np.ndarray, stack: int) -> None:
@@ -377,8 +379,14 @@ def test_a_full_disk_in_mid_run_keeps_what_was_made(tmp_path: Path, monkeypatch:
 
     with monkeypatch.context() as patch:
         patch.setattr(TiffWriter, "write", fail)
-        with pytest.raises(OutputError, match="no space left"):
-            upsample(source, factor=2, model="linear", slab_depth=2)
+        yield
+
+
+def test_a_full_disk_in_mid_run_keeps_what_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.tif"
+    write_imagej(source, make_stack())
+    with full_disk(monkeypatch), pytest.raises(OutputError, match="no space left"):
+        upsample(source, factor=2, model="linear", slab_depth=2)
     assert {p.name for p in tmp_path.iterdir()} == {"a.tif", "a_x2.tif.partial", "a_x2.tif.journal"}
     target = upsample(source, factor=2, model="linear", slab_depth=2, resume=True)
     assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))
@@ -767,17 +775,8 @@ def test_an_output_that_exists_is_found_before_any_plane_is_read(
 
 def test_files_that_are_no_slices_do_not_hinder_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_png_slices(tmp_path / "a", make_stack())
-    write = TiffWriter.write
-
-    def fail(self: TiffWriter, z: int, planes: np.ndarray, stack: int) -> None:
-        if z >= 4:
-            raise OutputError("no space left")
-        write(self, z, planes, stack)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TiffWriter, "write", fail)
-        with pytest.raises(OutputError, match="no space left"):
-            upsample(tmp_path / "a", tmp_path / "b.tif", factor=2, model="linear", slab_depth=2)
+    with full_disk(monkeypatch), pytest.raises(OutputError, match="no space left"):
+        upsample(tmp_path / "a", tmp_path / "b.tif", factor=2, model="linear", slab_depth=2)
     (tmp_path / "a" / "run.log").write_text("mine")
     target = upsample(tmp_path / "a", tmp_path / "b.tif", factor=2, model="linear", slab_depth=2, resume=True)
     assert np.array_equal(read(target), interpolate(make_stack(), factor=2, model="linear"))

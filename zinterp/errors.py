@@ -43,3 +43,8 @@ class OutputError(ZinterpError, OSError):
 
 class OutputExistsError(ZinterpError, FileExistsError):
     """An output is there already and may not be overwritten."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's error says, on one line; its name if it says nothing."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

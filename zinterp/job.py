@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ from zinterp.options import UpsampleOptions, parse_skip
 from zinterp.plan import Slab, ZGrid, plan_slabs
 from zinterp.preflight import align, leave_out
 from zinterp.tiling import TileLayout, tile_layout
-from zinterp.volume import OneStack, VolumeInfo, VolumeReader, ranges, readable
+from zinterp.volume import OneStack, VolumeInfo, VolumeReader, decimal, ranges, readable
 
 LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
 DEEPEST_SLAB = 32  # planes
@@ -96,8 +95,8 @@ class Job:
             "source_shape": list(self.source.shape),
             "dtype": self.source.dtype.name,
             "step": str(grid.step) if grid.step else None,
-            "outputs": None if grid.step else [decimal(place) for place in grid.outputs],
-            "positions": None if grid.is_even else [decimal(place) for place in grid.acquired],
+            "outputs": None if grid.step else [decimal(float(place)) for place in grid.outputs],
+            "positions": None if grid.is_even else [decimal(float(place)) for place in grid.acquired],
             "dropped_planes": [list(stack.grid.dropped) for stack in self.stacks],
             "aligned": any(stack.drift is not None for stack in self.stacks),
             "model": self.model,
@@ -109,7 +108,13 @@ class Job:
 
 
 def plan_job(
-    reader: VolumeReader, options: UpsampleOptions, *, needs: Needs, model: str, target: Path | None = None
+    reader: VolumeReader,
+    options: UpsampleOptions,
+    geometry: Geometry | None = None,
+    *,
+    needs: Needs,
+    model: str,
+    target: Path | None = None,
 ) -> Job:
     """Decide a job: grid, slabs, tiles, intensity map and output, all checked.
 
@@ -118,6 +123,8 @@ def plan_job(
     reader : VolumeReader
         The open input; some planes are read to fit the intensity map, all where defects or drift are looked for.
     options : UpsampleOptions
+    geometry : Geometry or None
+        What ``place_planes`` made of both, where that is known already.
     needs : Needs
         Of the interpolator.
     model : str
@@ -131,7 +138,7 @@ def plan_job(
         If the options do not fit the volume.
     """
     files = target is not None or bool(reader.info.format)
-    geometry = place_planes(reader.info, options)
+    geometry = geometry or place_planes(reader.info, options)
     geometry = replace(geometry, grid=geometry.grid.without(parse_skip(options.skip)[0]))
     info = geometry.source
     memory = options.max_memory or psutil.virtual_memory().total // 2
@@ -202,11 +209,6 @@ def notes_on_planes(geometry: Geometry) -> list[str]:
             f"{missed} of {len(geometry.grid.kept)} acquired planes lie between output planes and are not in the output"
         )
     return notes
-
-
-def decimal(place: Fraction) -> float:
-    """A place as a short decimal."""
-    return float(f"{float(place):.12g}")
 
 
 def choose_range(fitted: Normalizer, options: UpsampleOptions) -> Normalizer:

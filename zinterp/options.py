@@ -151,9 +151,9 @@ class UpsampleOptions:
         value = getattr(self, name)
         try:
             object.__setattr__(self, name, None if value is None else convert(value))
+        except BadOptionError:
+            raise
         except (TypeError, ValueError) as error:
-            if isinstance(error, BadOptionError):
-                raise
             raise BadOptionError(f"the {name.replace('_', ' ')} is {value!r}, expected {expected}") from error
 
     @property

@@ -108,12 +108,12 @@ def opened(
         fill_gaps=options.fill_gaps,
     )
     try:
-        place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
+        geometry = place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
         check_free(target, overwrite=options.overwrite)
         if options.planes_table is not None:
             check_table(Path(options.planes_table), (source, target), replace=options.overwrite or options.resume)
         interpolator = interpolator or build_interpolator(options)
-        job = plan_job(reader, options, needs=interpolator.needs, model=interpolator.identity, target=target)
+        job = plan_job(reader, options, geometry, needs=interpolator.needs, model=interpolator.identity, target=target)
         check_output(source, target, job, options)
         yield job, reader, interpolator
     finally:
@@ -220,9 +220,9 @@ def planned(
         raise BadVolumeError(f"got an array of shape {array.shape}, expected planes (Z, Y, X)")
     check_dtype(array.dtype, "the array")
     reader = ArrayReader(array)
-    place_planes(reader.info, chosen)
+    geometry = place_planes(reader.info, chosen)
     interpolator = interpolator or build_interpolator(chosen)
-    job = plan_job(reader, chosen, needs=interpolator.needs, model=interpolator.identity)
+    job = plan_job(reader, chosen, geometry, needs=interpolator.needs, model=interpolator.identity)
     for note in job.notes:
         logger.warning("%s", note)
     return job, reader, interpolator
@@ -264,8 +264,8 @@ def run_job(
         )
     resume = options.resume and begun
     journal = Journal(target, fingerprint(source, job, options), resume=resume)
-    program = f"zinterp {zinterp.__version__}"
-    record = {"program": program, "source": name_in_record(source), **job.record(), "planes": planes_table(job)}
+    program, table = f"zinterp {zinterp.__version__}", planes_table(job)
+    record = {"program": program, "source": name_in_record(source), **job.record(), "planes": table}
     try:
         writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
     except BaseException:
@@ -287,7 +287,7 @@ def run_job(
         raise
     journal.remove()
     if options.planes_table is not None:
-        write_table(Path(options.planes_table), job)
+        write_table(Path(options.planes_table), table)
     if doubled and not options.drop_duplicates:
         logger.warning(
             "%s: planes that are equal bit for bit, kept as they are: %s; --drop-duplicates would make them anew",

@@ -143,15 +143,15 @@ class ZGrid:
 
     @cached_property
     def _located(self) -> tuple[tuple[int, Fraction], ...]:
-        located, gap = [], 0
+        located, gap, places, tolerance = [], 0, self._kept_places, self.tolerance
         for place in self.outputs:
-            while gap + 1 < len(self.kept) and self._kept_places[gap + 1] <= place + self.tolerance:
+            while gap + 1 < len(places) and places[gap + 1] <= place + tolerance:
                 gap += 1
-            inside = place - self._kept_places[gap]
-            if inside <= self.tolerance or gap + 1 == len(self.kept):
+            inside = place - places[gap]
+            if inside <= tolerance or gap + 1 == len(places):
                 located.append((self.kept[gap], Fraction(0)))
             else:
-                located.append((self.kept[gap], inside / (self._kept_places[gap + 1] - self._kept_places[gap])))
+                located.append((self.kept[gap], inside / (places[gap + 1] - places[gap])))
         return tuple(located)
 
     def locate(self, k: int) -> tuple[int, Fraction]:

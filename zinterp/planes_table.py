@@ -10,7 +10,7 @@ from pathlib import Path
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
 from zinterp.io import can_write, format_of, on_disk
 from zinterp.job import Job
-from zinterp.volume import partial_path
+from zinterp.volume import decimal, partial_path
 
 ACQUIRED, SYNTHESISED = "acquired", "synthesised"
 
@@ -67,7 +67,7 @@ def plane_rows(job: Job) -> Iterator[PlaneRow]:
                 job.time + time,
                 job.channel + channel,
                 k,
-                None if z is None else float(f"{z:.12g}"),
+                None if z is None else decimal(z),
                 SYNTHESISED if t else ACQUIRED,
                 before,
                 after,
@@ -120,11 +120,11 @@ def is_table(path: Path) -> bool:
         return file.readline(256).rstrip() == ",".join(COLUMNS).encode()
 
 
-def write_table(path: Path, job: Job) -> None:
-    """Write the table as CSV, whole or not at all."""
+def write_table(path: Path, table: str) -> None:
+    """Write a table, whole or not at all."""
     partial = partial_path(path)
     try:
-        partial.write_text(planes_table(job), encoding="utf-8")
+        partial.write_text(table, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         raise OutputError(f"cannot write the planes table {path} ({error.strerror or error})") from error

@@ -120,9 +120,14 @@ def exact(length: float) -> Fraction:
     return Fraction(f"{length:.12g}")
 
 
+def decimal(number: float) -> float:
+    """A number without the digits beyond which floats only round."""
+    return float(f"{number:.12g}")
+
+
 def in_unit(length: float, unit: float) -> float:
     """A length as a multiple of a unit, both in micrometres, as the decimal that it stands for."""
-    return float(f"{length / unit:.12g}")
+    return decimal(length / unit)
 
 
 def parse_length(text: str) -> Fraction:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from math import hypot
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,18 +19,10 @@ from zinterp.cli.options import (
 )
 from zinterp.cli.text import describe_job, describe_volume, named, printable
 
-if TYPE_CHECKING:
-    from zinterp.duplicates import Duplicate
-
 
 def length(step: tuple[int, tuple[float, float]]) -> float:
     """How far a plane is shifted against the one before, in pixels."""
     return hypot(*step[1])
-
-
-def plane_of(duplicate: "Duplicate") -> int:
-    """The number of a duplicate."""
-    return duplicate.plane
 
 
 @click.command("info")
@@ -80,7 +72,9 @@ def command(
             stacks = [OneStack(reader, number) for number in range(info.stacks)]
             repeated = None
             if duplicates is not None:
-                repeated = sorted({d for stack in stacks for d in find_duplicates(stack, duplicates)}, key=plane_of)
+                repeated = sorted(
+                    {d for stack in stacks for d in find_duplicates(stack, duplicates)}, key=lambda d: d.plane
+                )
             steps = [step for stack in stacks for step in sample_steps(stack, info.shape[0] if drift else SAMPLE)]
             job = cost = None
             if settings is not None:

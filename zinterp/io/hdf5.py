@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from zinterp.errors import BadVolumeError, InputError
+from zinterp.errors import BadVolumeError, InputError, reason_of
 from zinterp.io.paths import split_dataset
 from zinterp.io.selection import InputOptions, select
 from zinterp.volume import Closing, Planes, VolumeInfo, VoxelSize
@@ -87,7 +87,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected an HDF5 file: check the path") from error
     except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise InputError(
             f"{path} cannot be read as HDF5 ({reason}): it is damaged, still being written, or something else"
         ) from error

@@ -21,7 +21,7 @@ import zarr.errors
 from pydantic import ValidationError
 from yaozarrs import v04, v05
 
-from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
 from zinterp.io.folders import replace_folder
 from zinterp.io.paths import is_zarr, store_around
 from zinterp.io.selection import InputOptions, select
@@ -95,9 +95,9 @@ class NgffReader(Closing):
 
 def stored_chunks(array: zarr.Array[Any]) -> tuple[int, int]:
     """How many chunks, or shards, an array has in its store, and how many it takes to hold all of it."""
-    stored = math.prod(-(-n // edge) for n, edge in zip(array.shape, array.shards or array.chunks, strict=True))
+    expected = math.prod(-(-n // edge) for n, edge in zip(array.shape, array.shards or array.chunks, strict=True))
     in_each = math.prod(s // c for s, c in zip(array.shards, array.chunks, strict=True)) if array.shards else 1
-    return array.nchunks_initialized // in_each, stored
+    return array.nchunks_initialized // in_each, expected
 
 
 @dataclass(frozen=True)
@@ -168,11 +168,16 @@ def image_around(path: Path) -> Path | None:
     return None
 
 
-def is_image(group: zarr.Group) -> bool:
-    """Whether a group has the metadata of an image."""
+def ome_attributes(group: zarr.Group) -> Mapping[str, Any]:
+    """The attributes of a group that NGFF speaks of, which 0.5 keeps apart from others."""
     attributes: Mapping[str, Any] = group.attrs.asdict()
     ome = attributes.get("ome", attributes)
-    return isinstance(ome, Mapping) and "multiscales" in ome
+    return ome if isinstance(ome, Mapping) else {}
+
+
+def is_image(group: zarr.Group) -> bool:
+    """Whether a group has the metadata of an image."""
+    return "multiscales" in ome_attributes(group)
 
 
 def only_image(group: zarr.Group, path: Path) -> zarr.Group:
@@ -195,15 +200,14 @@ def reading(path: Path) -> Iterator[None]:
     except (zarr.errors.GroupNotFoundError, zarr.errors.NodeNotFoundError, FileNotFoundError) as error:
         raise InputError(f"{path} is not a Zarr group or array, expected OME-Zarr: check the path") from error
     except DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{path} cannot be read as Zarr ({reason}): it is damaged or incomplete") from error
 
 
 def image_metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
     """NGFF metadata of an image group, checked; anything else is refused with what it is."""
-    attributes: Mapping[str, Any] = group.attrs.asdict()
-    ome = attributes.get("ome", attributes)
-    if not isinstance(ome, Mapping) or "multiscales" not in ome:
+    ome = ome_attributes(group)
+    if "multiscales" not in ome:
         raise BadVolumeError(
             f"{path} is a Zarr group without multiscales, expected an OME-Zarr image: give the path of one"
         )
@@ -223,37 +227,40 @@ def lengths_of(multiscale: Any, dataset: Any) -> tuple[dict[str, float], dict[st
     An axis without a unit of length has none. The image's own transformations follow those of the level.
     """
     scales, shifts, known = {}, {}, ""
-    steps = [*(dataset.coordinateTransformations or ()), *(multiscale.coordinateTransformations or ())]
     for i, axis in enumerate(multiscale.axes):
         unit = str(getattr(axis, "unit", None) or "")
         if unit not in MICROMETRES:
             continue
-        scale, shift = 1.0, 0.0
-        for step in steps:
-            if step.type == "scale":
-                scale, shift = scale * step.scale[i], shift * step.scale[i]
-            elif step.type == "translation":
-                shift += step.translation[i]
+        scale, shift = transformation(multiscale, dataset, i)
         known = known or unit
         if math.isfinite(scale) and math.isfinite(shift):
             scales[axis.name], shifts[axis.name] = scale * MICROMETRES[unit], shift * MICROMETRES[unit]
     return scales, shifts, known
 
 
+def transformation(multiscale: Any, dataset: Any, axis: int) -> tuple[float, float]:
+    """Scale and translation of a level along an axis, in the axis's unit."""
+    scale, shift = 1.0, 0.0
+    for step in (*(dataset.coordinateTransformations or ()), *(multiscale.coordinateTransformations or ())):
+        if step.type == "scale":
+            scale, shift = scale * step.scale[axis], shift * step.scale[axis]
+        elif step.type == "translation":
+            shift += step.translation[axis]
+    return scale, shift
+
+
 def time_step_of(multiscale: Any, dataset: Any) -> float | None:
     """Seconds from one time to the next, None where the axis has no unit of time."""
-    steps = [*(dataset.coordinateTransformations or ()), *(multiscale.coordinateTransformations or ())]
     for i, axis in enumerate(multiscale.axes):
         if axis.name == "t" and (unit := SECONDS.get(str(getattr(axis, "unit", None) or ""))):
-            step = math.prod(step.scale[i] for step in steps if step.type == "scale") * unit
+            step = transformation(multiscale, dataset, i)[0] * unit
             return step if 0 < step < math.inf else None
     return None
 
 
 def channel_labels(group: zarr.Group) -> tuple[str, ...]:
     """Names of the channels in the group's rendering settings."""
-    attributes: Mapping[str, Any] = group.attrs.asdict()
-    settings = attributes.get("ome", attributes).get("omero", {})
+    settings = ome_attributes(group).get("omero", {})
     channels = settings.get("channels", ()) if isinstance(settings, Mapping) else ()
     return tuple(str(channel.get("label", "")) for channel in channels if isinstance(channel, Mapping))
 

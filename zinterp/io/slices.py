@@ -21,7 +21,7 @@ import numpy as np
 import tifffile
 from PIL import Image, PngImagePlugin
 
-from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
 from zinterp.io import slice_names
 from zinterp.io.folders import replace_folder
 from zinterp.io.paths import SIDECAR, is_pattern
@@ -275,7 +275,7 @@ def open_png(path: Path) -> Iterator[PngImagePlugin.PngImageFile]:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected a PNG slice: check the path") from error
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{path} cannot be read as PNG ({reason}): it is damaged or something else") from error
 
 

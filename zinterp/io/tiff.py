@@ -14,11 +14,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from zinterp.errors import BadVolumeError, InputError, OutputError
+from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
 from zinterp.io.vendors import image_rows
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, in_unit, partial_path
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, decimal, in_unit, partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected a TIFF stack: check the path") from error
     except (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise InputError(f"{path} cannot be read as TIFF ({reason}): it is damaged or something else") from error
     finally:
         log.removeHandler(complaints)
@@ -374,9 +374,7 @@ def plane_positions(info: VolumeInfo) -> dict[str, Any]:
     count = info.stacks * info.shape[0]
     positions: dict[str, Any] = {"PositionX": [x] * count, "PositionY": [y] * count}
     if info.voxel_size.z:
-        positions["PositionZ"] = [
-            float(f"{z0 + k * info.voxel_size.z:.12g}") for k in range(info.shape[0])
-        ] * info.stacks
+        positions["PositionZ"] = [decimal(z0 + k * info.voxel_size.z) for k in range(info.shape[0])] * info.stacks
     return positions | {f"{name}Unit": ["µm"] * count for name in list(positions)}
 
 

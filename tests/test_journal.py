@@ -28,6 +28,36 @@ def test_a_line_that_a_crash_cut_short_is_not_believed(tmp_path: Path) -> None:
     assert Journal(target, {"version": "1"}, resume=True).done == {1, 3}
 
 
+def test_measures_are_kept_with_their_slabs(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    first = Journal(target, {"version": "1"})
+    first.add(0, {"sigma": 0.1 + 0.2, "note": "a;\nb\u2028 c", "low": (1, None), "nan": float("inf")})
+    first.add(1)
+    first.add(2, {})
+    resumed = Journal(target, {"version": "1"}, resume=True)
+    assert resumed.done == {0, 1, 2}
+    assert resumed.measures == first.measures
+    assert resumed.measures == {
+        0: {"sigma": 0.1 + 0.2, "note": "a;\nb\u2028 c", "low": [1, None], "nan": float("inf")},
+        2: {},
+    }
+    assert Journal(target, {"version": "1"}).measures == {}
+
+
+def test_measures_that_a_crash_cut_short_are_not_believed_wherever_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "out.tif"
+    Journal(target, {"version": "1"}).add(7, {"text": "12;34 {};", "n": 5})
+    head, line = journal_path(target).read_text().splitlines()
+    for end in range(len(line)):
+        journal_path(target).write_text(f"{head}\n{line[:end]}")
+        resumed = Journal(target, {"version": "1"}, resume=True)
+        assert (resumed.done, resumed.measures) == (set(), {}), line[:end]
+        resumed.add(7, {"n": 6})
+        assert Journal(target, {"version": "1"}, resume=True).measures == {7: {"n": 6}}
+    journal_path(target).write_text(f"{head}\n{line}")
+    assert Journal(target, {"version": "1"}, resume=True).measures == {7: {"text": "12;34 {};", "n": 5}}
+
+
 def test_another_job_is_refused_with_the_field_that_differs(tmp_path: Path) -> None:
     target = tmp_path / "out.tif"
     Journal(target, {"factor": 4, "model": "cubic"})

@@ -14,6 +14,7 @@ import tifffile
 
 import zinterp
 from tests.conftest import Write, make_stack, write_imagej, write_png_slices, write_zarr_05
+from zinterp.compute import compute_slab, fill_nonfinite
 from zinterp.errors import (
     BadOptionError,
     BadVolumeError,
@@ -32,8 +33,6 @@ from zinterp.options import UpsampleOptions
 from zinterp.pipeline import (
     ArrayReader,
     Progress,
-    compute_slab,
-    fill_nonfinite,
     interpolate,
     interpolate_with_uncertainty,
     read_slab,
@@ -422,7 +421,7 @@ def test_a_slab_reads_only_what_it_was_planned_to() -> None:
     reader = ArrayReader(stack)
     interpolator = create_interpolator("cubic")
     job = plan_job(reader, UpsampleOptions(factor=2, slab_depth=4), needs=interpolator.needs, model="cubic")
-    parts = [compute_slab(job, interpolator, slab, reader.read(slab.source)) for slab in job.slabs]
+    parts = [compute_slab(job, interpolator, slab, reader.read(slab.source)).planes for slab in job.slabs]
     assert np.array_equal(np.concatenate(parts), interpolate(stack, factor=2, model="cubic"))
 
 
@@ -497,7 +496,7 @@ def test_a_network_fills_a_wide_gap_as_it_would_one_of_a_thinned_stack() -> None
     interpolator = create_interpolator(None, device="cpu")
     reader = ArrayReader(repeated)
     job = plan_job(reader, options, needs=interpolator.needs, model="fast")
-    wide = compute_slab(job, interpolator, job.slabs[1], read_slab(reader, job.slabs[1]))  # output planes 5 to 9
+    wide = compute_slab(job, interpolator, job.slabs[1], read_slab(reader, job.slabs[1])).planes  # planes 5 to 9
     thin = interpolate(planes[::2], factor=4, interpolator=interpolator, intensity_range=(0, 255))
     assert np.array_equal(wide[3:], thin[8:10])
 

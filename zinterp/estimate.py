@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zinterp.compute import context_planes
 from zinterp.drift import shifted
 from zinterp.interpolators import Interpolator
 from zinterp.job import Job
-from zinterp.pipeline import context_planes, read_slab
+from zinterp.pipeline import read_slab
 from zinterp.plan import Slab
 from zinterp.volume import VolumeReader
 

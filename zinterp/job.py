@@ -1,7 +1,7 @@
 """One job, decided before any work is done: options and an open volume in, a plan out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import psutil
 from zinterp import __version__
 from zinterp.drift import Drift
 from zinterp.errors import BadOptionError, BadVolumeError
+from zinterp.finishing import Finishing
 from zinterp.geometry import Geometry, place_planes
 from zinterp.interpolators.base import Needs
 from zinterp.io import (
@@ -68,6 +69,7 @@ class Job:
     fill_nonfinite: bool
     notes: tuple[str, ...]
     model: str
+    finishing: Finishing = field(default_factory=Finishing)
     channel: int = 0
     time: int = 0
 
@@ -100,6 +102,7 @@ class Job:
             "dropped_planes": [list(stack.grid.dropped) for stack in self.stacks],
             "aligned": any(stack.drift is not None for stack in self.stacks),
             "model": self.model,
+            "finishing": self.finishing.record(),
             "intensity_range": [[stack.normalizer.low, stack.normalizer.high] for stack in self.stacks],
             "tile": list(self.layout.tile),
             "overlap": self.layout.overlap,
@@ -180,6 +183,7 @@ def plan_job(
         fill_nonfinite=options.fill_nonfinite,
         notes=(*notes, *drift_notes),
         model=model,
+        finishing=options.finishing(),
         channel=options.channel or 0,
         time=options.time or 0,
     )
@@ -230,7 +234,7 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
     fixed = 2 * needs.context * pixels * (3 * item + 8)  # context planes as read, twice ahead, and as float32
-    each = pixels * (4 * item + 24)  # one plane computed, blended in float64, and waiting to be written
+    each = pixels * (4 * item + 60)  # one plane and its deviations computed, blended in float64, waiting to be written
     affordable = (memory // 2 - fixed) // each
     if affordable < 1:
         raise BadVolumeError(
@@ -298,11 +302,11 @@ def check_output(source: Path, target: Path, job: Job, options: UpsampleOptions)
     check_target(target, job.output, overwrite=options.overwrite, resume=options.resume)
 
 
-def output_options(job: Job, options: UpsampleOptions, *, resume: bool) -> OutputOptions:
-    """How the job's output is to be created."""
+def output_options(job: Job, options: UpsampleOptions, *, resume: bool, record_room: int = 0) -> OutputOptions:
+    """How the job's output is to be created; its record may grow by so many characters."""
     depth = len(job.slabs[0].target)
     unsigned_bytes = job.source.format == "mrc"  # as the input has them
-    return OutputOptions(job.output.format, options.ngff, depth, unsigned_bytes, options.overwrite, resume)
+    return OutputOptions(job.output.format, options.ngff, depth, unsigned_bytes, options.overwrite, resume, record_room)
 
 
 def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str, Any]:
@@ -321,5 +325,6 @@ def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str
         "slab_depth": len(job.slabs[0].target),
         "format": job.output.format,
         "ngff": options.ngff,
+        "confidence": None if options.confidence is None else str(Path(options.confidence).resolve()),
         "version": __version__,
     }

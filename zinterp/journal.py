@@ -17,6 +17,8 @@ LONGEST = 80  # characters of a value in a message
 class Journal:
     """A text file: one line of JSON that says which job it is, then the number of each finished slab.
 
+    ``done`` are these numbers; ``measures`` maps those that were given some to what was measured of the slab.
+
     Parameters
     ----------
     target : Path
@@ -35,6 +37,7 @@ class Journal:
     def __init__(self, target: Path, fingerprint: Mapping[str, Any], *, resume: bool = False) -> None:
         self.path = journal_path(target)
         self.done: set[int] = set()
+        self.measures: dict[int, Any] = {}
         wanted = json.loads(json.dumps(dict(fingerprint)))
         if resume:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -45,16 +48,27 @@ class Journal:
                         f"the unfinished output was begun with {field} {shortened(found.get(field))}, this job has "
                         f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite"
                     )
-            # a line that a crash cut short is not a number followed by a mark, and its slab is made again
-            self.done = {int(line[:-1]) for line in lines[1:] if line.endswith(";") and line[:-1].isdigit()}
+            finished = dict(filter(None, map(parse_slab, lines[1:])))
+            self.done = set(finished)
+            self.measures = {number: measures for number, measures in finished.items() if measures is not None}
         elif self.path.exists() and not is_journal(self.path):
             raise OutputError(f"{self.path} is in the way and not known to be of an unfinished output: move it")
         self._append("\n" if resume else json.dumps(wanted) + "\n", mode="a" if resume else "w")
 
-    def add(self, number: int) -> None:
-        """Record slab ``number``, whose planes must be on disk."""
-        self._append(f"{number};\n", mode="a")
+    def add(self, number: int, measures: Mapping[str, Any] | None = None) -> None:
+        """Record slab ``number``, whose planes must be on disk.
+
+        Parameters
+        ----------
+        number : int
+        measures : mapping or None
+            What was measured of the slab, as JSON holds it; ``measures`` of this and of a resumed journal have it.
+        """
+        text = None if measures is None else json.dumps(dict(measures))
+        self._append(f"{number};\n" if text is None else f"{number} {text};\n", mode="a")
         self.done.add(number)
+        if text is not None:
+            self.measures[number] = json.loads(text)  # as a resumed job will find it
 
     def _append(self, text: str, *, mode: str) -> None:
         """Write text and wait until it is on disk."""
@@ -113,6 +127,15 @@ def is_journal(path: Path) -> bool:
     return not line or "version" in parse(line)
 
 
+def parse_slab(line: str) -> tuple[int, dict[str, Any] | None] | None:
+    """The number of a finished slab and what was measured of it; None for a line that a crash cut short."""
+    number, _, text = line.removesuffix(";").partition(" ")
+    if not line.endswith(";") or not (number.isascii() and number.isdigit()):
+        return None
+    measures = parse(text) if text else None
+    return None if measures == {} and text != "{}" else (int(number), measures)
+
+
 def shortened(value: object) -> str:
     """A value in a message, not too long."""
     text = repr(value)
@@ -120,7 +143,7 @@ def shortened(value: object) -> str:
 
 
 def parse(line: str) -> dict[str, Any]:
-    """The fingerprint in a journal's first line; {} if a crash left nothing of it."""
+    """A mapping in a line of a journal; {} if a crash left nothing of it."""
     try:
         found = json.loads(line)
     except json.JSONDecodeError:

@@ -11,10 +11,13 @@ from typing import Any
 
 from zinterp.duplicates import checked_threshold
 from zinterp.errors import BadOptionError
+from zinterp.finishing import Finishing
 from zinterp.io import NGFF_VERSIONS, OUTPUT_FORMATS
 from zinterp.plan import checked_factor
+from zinterp.sharpening import Sharpening
 from zinterp.volume import VoxelSize, parse_length
 
+FALLBACK_ABOVE = 0.2  # of the intensity range
 GEOMETRIES = ("factor", "depths", "z_step", "isotropic")
 """The options of which one says where output planes lie."""
 
@@ -73,6 +76,23 @@ class UpsampleOptions:
         Version of OME-Zarr, ``0.5`` or ``0.4``.
     slab_depth : int or None
         Output planes that are made at a time; None chooses by memory. Does not change the result.
+    restore : bool or str
+        Restore boundaries in synthesised planes by a second network: the shipped one, or that of a weights file.
+    sharpen : str, float or None
+        Unsharp mask for synthesised planes: its amount, or ``auto`` for as much as makes each as sharp as its acquired
+        neighbours. See ``Sharpening``.
+    sharpen_radius, sharpen_threshold : float or None
+        Of the unsharp mask: standard deviation in pixels, and part of the intensity range below which detail is left.
+    grain : int or None
+        Add grain like that of the acquired planes to synthesised ones, from this seed.
+    confidence : str, Path or None
+        A second volume to write: the standard deviation of the error at each voxel, 0 where it was acquired.
+    flag_below : float or None
+        Name planes and regions of which the model lets expect a lower PSNR than this, in decibels.
+    fallback : str or None
+        ``cubic`` takes the cubic value where the model is too unsure.
+    fallback_above : float or None
+        What is too unsure: deviations above this part of the intensity range; None is 0.2.
     planes_table : str, Path or None
         A CSV file to write: for each output plane its z, whether it was acquired, and what it was made from.
     overwrite : bool
@@ -105,12 +125,21 @@ class UpsampleOptions:
     format: str | None = None
     ngff: str = "0.5"
     slab_depth: int | None = None
+    restore: bool | str = False
+    sharpen: str | float | None = None
+    sharpen_radius: float | None = None
+    sharpen_threshold: float | None = None
+    grain: int | None = None
+    confidence: str | Path | None = None
+    flag_below: float | None = None
+    fallback: str | None = None
+    fallback_above: float | None = None
     planes_table: str | Path | None = None
     overwrite: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("factor", "channel", "time", "tile", "overlap", "max_memory", "slab_depth"):
+        for name in ("factor", "channel", "time", "tile", "overlap", "max_memory", "slab_depth", "grain"):
             self._convert(name, whole, "a whole number")
         self._convert("intensity_range", two_numbers, "two numbers")
         self._convert("voxel_size", voxel_size, "a VoxelSize or text like 20x5x5nm")
@@ -143,6 +172,7 @@ class UpsampleOptions:
         if self.max_memory is not None and self.max_memory < 1:
             raise BadOptionError(f"the memory limit is {self.max_memory} bytes, expected more than none: write 8GB")
         checked_threshold(self.drop_duplicates)
+        self.finishing()
         if self.overwrite and self.resume:
             raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
 
@@ -155,6 +185,44 @@ class UpsampleOptions:
             raise
         except (TypeError, ValueError) as error:
             raise BadOptionError(f"the {name.replace('_', ' ')} is {value!r}, expected {expected}") from error
+
+    @property
+    def wants_uncertainty(self) -> bool:
+        """Whether a model that does not know its uncertainty will not do."""
+        return any(value is not None for value in (self.confidence, self.flag_below, self.fallback))
+
+    def finishing(self) -> Finishing:
+        """What is done to synthesised planes before they are written, checked."""
+        if self.sharpen is None and (self.sharpen_radius is not None or self.sharpen_threshold is not None):
+            raise BadOptionError("got a radius or threshold and no sharpening, expected both: give --sharpen auto")
+        sharpening = None
+        if self.sharpen is not None:
+            try:
+                amount = None if self.sharpen == "auto" else float(self.sharpen)
+            except (TypeError, ValueError) as error:
+                raise BadOptionError(
+                    f"the amount of sharpening is {self.sharpen!r}, expected a number or auto: put --sharpen after the "
+                    "stack, or write --sharpen=auto"
+                ) from error
+            sharpening = Sharpening(amount, self.sharpen_radius, self.sharpen_threshold or 0.0)
+        if self.fallback not in (None, "cubic"):
+            raise BadOptionError(f"the fallback is {self.fallback!r}, expected cubic")
+        if self.fallback is None and self.fallback_above is not None:
+            raise BadOptionError("got a threshold and no fallback, expected both: give --fallback cubic")
+        above = FALLBACK_ABOVE if self.fallback_above is None else self.fallback_above
+        if not 0 < above < inf:
+            raise BadOptionError(f"the fallback is above {above}, expected a positive part of the range: give 0.2")
+        if self.flag_below is not None and not -inf < self.flag_below < inf:
+            raise BadOptionError(f"planes are flagged below {self.flag_below} dB, expected a finite number: give 20")
+        if self.grain is not None and not 0 <= self.grain < 2**63:
+            raise BadOptionError(f"the seed of the grain is {self.grain}, expected 0 to {2**63 - 1}: give 0")
+        return Finishing(
+            fallback_above=above if self.fallback else None,
+            sharpening=sharpening,
+            even_contrast=bool(self.restore) or sharpening is not None or self.grain is not None,
+            grain_seed=self.grain,
+            flag_below=self.flag_below,
+        )
 
     @property
     def density(self) -> str:

@@ -1,38 +1,42 @@
 """The straight line from a stack to a denser stack: read, normalise, interpolate in tiles, denormalise, write."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 import zinterp
-from zinterp.drift import shifted
+from zinterp.compute import Made, compute_slab
 from zinterp.duplicates import Duplicate, describe
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError, OutputExistsError
 from zinterp.executors.serial import run_serial
+from zinterp.finishing import Measures, to_json
 from zinterp.geometry import place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
-from zinterp.io import check_dtype, check_free, check_target, create_volume, on_disk, open_volume
-from zinterp.job import Job, check_output, default_target, fingerprint, output_options, plan_job
+from zinterp.io import check_dtype, check_free, check_target, on_disk, open_volume
+from zinterp.job import Job, check_output, default_target, fingerprint, plan_job
 from zinterp.journal import Journal, journal_path, locked
 from zinterp.options import UpsampleOptions
+from zinterp.outcome import Outcome
+from zinterp.outputs import Outputs, check_confidence, create_outputs
 from zinterp.plan import Slab
 from zinterp.planes_table import check_table, planes_table, write_table
-from zinterp.tiling import apply_tiled
-from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VolumeWriter, VoxelSize, partial_path
+from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VoxelSize, partial_path
 
 logger = logging.getLogger(__name__)
 
 
-OF_FILES = ("channel", "time", "keep_databar", "fill_gaps", "planes_table", "format", "overwrite", "resume")
+OF_FILES = (
+    *("channel", "time", "keep_databar", "fill_gaps"),
+    *("confidence", "flag_below", "planes_table", "format", "overwrite", "resume"),
+)
 """Options that an array in memory has no use for."""
 
 
@@ -55,6 +59,7 @@ def upsample(
     interpolator: Interpolator | None = None,
     report: Callable[[Progress], None] = ignore,
     decided: Callable[[Job], None] = ignore,
+    measured: Callable[[Outcome], None] = ignore,
     **options: Any,  # the fields of UpsampleOptions, so that each name and default stands once
 ) -> Path:
     """Make a stack denser in z and write it.
@@ -71,6 +76,8 @@ def upsample(
         Called with a Progress after each slab.
     decided : callable
         Called with the Job once, before any plane is made.
+    measured : callable
+        Called with the Outcome once, after the last plane is made.
     **options
         The fields of ``UpsampleOptions``: ``factor=4``, ``depths=[0.25, 0.5]``, ``model="cubic"``, ...
 
@@ -91,7 +98,7 @@ def upsample(
         for note in job.notes:
             logger.warning("%s: %s", source, note)
         decided(job)
-        run_job(job, reader, interpolator, source, target, chosen, report)
+        measured(run_job(job, reader, interpolator, source, target, chosen, report))
     return target
 
 
@@ -113,8 +120,12 @@ def opened(
         if options.planes_table is not None:
             check_table(Path(options.planes_table), (source, target), replace=options.overwrite or options.resume)
         interpolator = interpolator or build_interpolator(options)
+        if options.wants_uncertainty:
+            check_uncertain(interpolator)
         job = plan_job(reader, options, geometry, needs=interpolator.needs, model=interpolator.identity, target=target)
         check_output(source, target, job, options)
+        if options.confidence is not None:
+            check_confidence(Path(options.confidence), source, target, job, options)
         yield job, reader, interpolator
     finally:
         reader.close()
@@ -122,7 +133,9 @@ def opened(
 
 def build_interpolator(options: UpsampleOptions) -> Interpolator:
     """The interpolator that the options name."""
-    return create_interpolator(options.model, device=options.device, precision=options.precision)
+    return create_interpolator(
+        options.model, device=options.device, precision=options.precision, restore=options.restore
+    )
 
 
 def interpolate(
@@ -154,7 +167,8 @@ def interpolate(
     job, reader, interpolator = planned(array, interpolator, options)
     output = np.empty(job.output.shape, job.output.dtype)
     for slab in job.slabs:
-        output[slab.target.start : slab.target.stop] = compute_slab(job, interpolator, slab, read_slab(reader, slab))
+        made = compute_slab(job, interpolator, slab, read_slab(reader, slab))
+        output[slab.target.start : slab.target.stop] = made.planes
     return output
 
 
@@ -185,27 +199,21 @@ def interpolate_with_uncertainty(
         If the array or an option cannot be used, or the model does not know its uncertainty.
     """
     job, reader, interpolator = planned(array, interpolator, options)
+    check_uncertain(interpolator)
+    output, sigma = np.empty(job.output.shape, job.output.dtype), np.empty(job.output.shape, np.float32)
+    for slab in job.slabs:
+        made = compute_slab(job, interpolator, slab, read_slab(reader, slab), keep_sigma=True)
+        output[slab.target.start : slab.target.stop] = made.planes
+        sigma[slab.target.start : slab.target.stop] = made.sigma
+    return output, sigma
+
+
+def check_uncertain(interpolator: Interpolator) -> None:
+    """Refuse a model that does not predict how far off it may be."""
     if not isinstance(interpolator, Uncertain):
         raise BadOptionError(
             f"the model {interpolator.identity} does not know its uncertainty, expected one that does: fast"
         )
-    output, sigma = np.empty(job.output.shape, job.output.dtype), np.zeros(job.output.shape, np.float32)
-    for slab in job.slabs:
-        planes, first = read_slab(reader, slab), slab.target.start
-        output[first : slab.target.stop] = acquired_planes(job, slab, planes)
-        for gap in gaps(job, slab, planes):
-            made, deviations = np.split(
-                apply_tiled(both(interpolator, gap.times), gap.context, job.layout, batch=job.needs.batch), 2
-            )
-            normalizer = job.stacks[slab.stack].normalizer
-            output[gap.numbers] = normalizer.denormalize(made, output.dtype)
-            sigma[gap.numbers] = deviations * (normalizer.high - normalizer.low)
-    return output, sigma
-
-
-def both(interpolator: Uncertain, times: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """A function of tiles (N, C, y, x) that returns planes and their deviations together, (N, 2K, y, x)."""
-    return lambda tiles: np.concatenate(interpolator.uncertainty(tiles, times), axis=1)
 
 
 def planned(
@@ -249,7 +257,7 @@ def run_job(
     target: Path,
     options: UpsampleOptions,
     report: Callable[[Progress], None],
-) -> None:
+) -> Outcome:
     """Run the slabs that the journal lacks, then give the output its final name; no other job may be at it.
 
     A fault in the input's content removes what was written. Anything else, an interruption, a full disk or a disk that
@@ -264,18 +272,24 @@ def run_job(
         )
     resume = options.resume and begun
     journal = Journal(target, fingerprint(source, job, options), resume=resume)
-    program, table = f"zinterp {zinterp.__version__}", planes_table(job)
-    record = {"program": program, "source": name_in_record(source), **job.record(), "planes": table}
+    record = {
+        "program": f"zinterp {zinterp.__version__}",
+        "source": name_in_record(source),
+        **job.record(),
+        "planes": planes_table(job),
+    }
     try:
-        writer = create_volume(target, job.output, output_options(job, options, resume=resume), record)
+        writer = create_outputs(job, target, options, record, resume=resume)
     except BaseException:
         if not resume:
             journal.remove()
         raise
     try:
         doubled = run_slabs(job, reader, writer, interpolator, journal, report)
+        outcome = Outcome.of(job, journal)
+        table = planes_table(job, outcome.measures)
         check_target(target, job.output, overwrite=options.overwrite, resume=True)
-        writer.finish()
+        writer.finish({**record, "pulsing": outcome.record(), "planes": table})
     except BaseException as error:
         if isinstance(error, InputError | BadVolumeError) and not is_passing(error) and not resume:
             writer.discard()
@@ -294,6 +308,7 @@ def run_job(
             source,
             describe(sorted(doubled, key=lambda duplicate: duplicate.plane)),
         )
+    return outcome
 
 
 def name_in_record(source: Path) -> str:
@@ -310,7 +325,7 @@ def is_passing(error: BaseException) -> bool:
 def run_slabs(
     job: Job,
     reader: VolumeReader,
-    writer: VolumeWriter,
+    writer: Outputs,
     interpolator: Interpolator,
     journal: Journal,
     report: Callable[[Progress], None],
@@ -320,19 +335,22 @@ def run_slabs(
     done = job.planes - sum(len(job.slabs[i].target) for i in numbers)
     report(Progress(done, job.planes))
     doubled: set[Duplicate] = set()
+    measures: dict[int, list[Measures]] = {}
 
-    def compute(i: int, planes: Planes) -> Planes:
+    def compute(i: int, planes: Planes) -> Made:
         doubled.update(equal_neighbours(job.slabs[i], planes))
-        return compute_slab(job, interpolator, job.slabs[i], planes)
+        made = compute_slab(job, interpolator, job.slabs[i], planes, keep_sigma=writer.confidence is not None)
+        measures[i] = made.measures
+        return made
 
     finished = run_serial(
         numbers,
         read=lambda i: read_slab(reader, job.slabs[i]),
         compute=compute,
-        write=lambda i, planes: writer.write(job.slabs[i].target.start, planes, job.slabs[i].stack),
+        write=lambda i, made: writer.write(job.slabs[i], made),
     )
     for i in finished:
-        journal.add(i)
+        journal.add(i, {"planes": to_json(measures.pop(i))})
         done += len(job.slabs[i].target)
         report(Progress(done, job.planes))
     return doubled
@@ -349,79 +367,3 @@ def read_slab(reader: VolumeReader, slab: Slab) -> Planes:
     """The input planes of a slab, (n, Y, X)."""
     runs = [reader.read(run, slab.stack) for run in slab.runs()]
     return runs[0] if len(runs) == 1 else np.concatenate(runs)
-
-
-def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Planes) -> Planes:
-    """Input planes of a slab (n, Y, X) -> its output planes, both in the file's dtype.
-
-    Acquired planes are copied; the planes of one gap are made together, so that a network sees each gap once.
-    """
-    output = acquired_planes(job, slab, planes)
-    for gap in gaps(job, slab, planes):
-        made = interpolate_gap(job, interpolator, gap.context, gap.times)
-        numbers = [k - slab.target.start for k in gap.numbers]
-        output[numbers] = job.stacks[slab.stack].normalizer.denormalize(made, planes.dtype)
-    return output
-
-
-def acquired_planes(job: Job, slab: Slab, planes: Planes) -> Planes:
-    """The output planes of a slab with the acquired ones in place, the others still to be made."""
-    output = np.zeros((len(slab.target), *planes.shape[1:]), planes.dtype)
-    for k in slab.target:
-        i, t = job.stacks[slab.stack].grid.locate(k)
-        if not t:
-            output[k - slab.target.start] = planes[slab.source.index(i)]
-    return output
-
-
-@dataclass(frozen=True)
-class Gap:
-    """What to make between two acquired planes: numbers of output planes, depths (K,), planes around (2c, Y, X)."""
-
-    numbers: list[int]
-    times: NDArray[np.float32]
-    context: NDArray[np.float32]
-
-
-def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
-    """The gaps of a slab in which planes are to be made; where drift is taken out, each depth has its own context."""
-    stack = job.stacks[slab.stack]
-    for i, group in groupby(slab.target, key=lambda k: stack.grid.locate(k)[0]):
-        located = [(k, t) for k in group if (t := stack.grid.locate(k)[1])]
-        if not located:
-            continue
-        around = stack.grid.around(i, job.needs.context)
-        context = context_planes(job, slab, planes, around)
-        if stack.drift is None:
-            yield Gap([k for k, _ in located], np.array([float(t) for _, t in located], np.float32), context)
-            continue
-        for k, t in located:
-            aligned = shifted(context, stack.drift.shifts_to(i, stack.grid.after(i), float(t), around))
-            yield Gap([k], np.array([float(t)], np.float32), aligned)
-
-
-def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:
-    """Some planes of a slab, normalised, shape (2 * context, Y, X)."""
-    chosen = planes[[slab.source.index(k) for k in around]]
-    if job.fill_nonfinite and chosen.dtype.kind == "f":
-        chosen = np.stack([fill_nonfinite(plane) for plane in chosen])
-    return job.stacks[slab.stack].normalizer.normalize(chosen)
-
-
-def interpolate_gap(
-    job: Job, interpolator: Interpolator, context: NDArray[np.float32], times: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Planes at some depths of one gap, shape (K, Y, X), still normalised."""
-    return apply_tiled(lambda tiles: interpolator(tiles, times), context, job.layout, batch=job.needs.batch)
-
-
-def fill_nonfinite(plane: Planes) -> Planes:
-    """The plane with the nearest finite value in place of NaN and infinite ones, 0 if none is finite."""
-    bad = ~np.isfinite(plane)
-    if not bad.any():
-        return plane
-    if bad.all():
-        return np.zeros_like(plane)
-    nearest = ndimage.distance_transform_edt(bad, return_distances=False, return_indices=True)
-    filled: Planes = plane[tuple(nearest)]
-    return filled

@@ -4,12 +4,15 @@ import csv
 import io
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
+from zinterp.finishing import Measures
+from zinterp.interpolators import parts_of
 from zinterp.io import can_write, format_of, on_disk
 from zinterp.job import Job
+from zinterp.normalize import Normalizer
 from zinterp.volume import decimal, partial_path
 
 ACQUIRED, SYNTHESISED = "acquired", "synthesised"
@@ -35,7 +38,20 @@ class PlaneRow:
     t : str
         Depth in the gap between these, a decimal from 0 to 1.
     model : str
-        What synthesised it, "" where it was acquired.
+        What synthesised it, with the hash of its weights; "" where it was acquired.
+    restoration : str
+        What restored its boundaries, with the hash of its weights; "" where nothing did.
+    grain_seed : int or None
+        Of the grain that was added; None without.
+    sharpening, sharpening_radius : float or None
+        Amount and radius in pixels of the unsharp mask; None without.
+    fallback : float or None
+        Share of the plane that is cubic, 0 to 1; None without that option.
+    mean_sigma : float or None
+        Mean predicted deviation of its errors in grey levels; None where it was acquired or the model predicts none.
+    mean, contrast, gradient_energy : float or None
+        Statistics of the plane in grey levels: mean, standard deviation, mean square of the gradient. Like all from
+        ``sharpening`` on they are None until the plane is made.
     """
 
     time: int
@@ -47,23 +63,38 @@ class PlaneRow:
     after: int
     t: str
     model: str
+    restoration: str
+    grain_seed: int | None
+    sharpening: float | None = None
+    sharpening_radius: float | None = None
+    fallback: float | None = None
+    mean_sigma: float | None = None
+    mean: float | None = None
+    contrast: float | None = None
+    gradient_energy: float | None = None
 
 
 RESERVED = (".partial", ".journal", ".lock")
 """Suffixes of files that lie beside an unfinished output."""
 
+MEASURED = ("sharpening", "sharpening_radius", "fallback", "mean_sigma", "mean", "contrast", "gradient_energy")
 COLUMNS = tuple(field.name for field in fields(PlaneRow))
 
 
-def plane_rows(job: Job) -> Iterator[PlaneRow]:
-    """The output planes of a job, by time, channel and z."""
+MEASURED_WIDTH = len(MEASURED) * len("-1.2345e-05")
+"""Characters of a row that are known only once the plane is made, at most."""
+
+
+def plane_rows(job: Job, measures: Sequence[Sequence[Measures]] = ()) -> Iterator[PlaneRow]:
+    """The output planes of a job, by time, channel and z, with what was measured of each, by stack, if it is known."""
+    model, restoration = parts_of(job.model)
     for number, stack in enumerate(job.stacks):
         time, channel = divmod(number, job.source.channels)
         for k, place in enumerate(stack.grid.outputs):
             before, t = stack.grid.locate(k)
             z = job.geometry.z(place)
             after = stack.grid.after(before) if t else before
-            yield PlaneRow(
+            row = PlaneRow(
                 job.time + time,
                 job.channel + channel,
                 k,
@@ -72,16 +103,37 @@ def plane_rows(job: Job) -> Iterator[PlaneRow]:
                 before,
                 after,
                 f"{float(t):.9g}",
-                job.model if t else "",
+                model if t else "",
+                restoration if t else "",
+                job.finishing.grain_seed if t else None,
             )
+            yield measured(row, measures[number][k], stack.normalizer) if measures else row
 
 
-def planes_table(job: Job) -> str:
-    """The table as CSV."""
+def measured(row: PlaneRow, measures: Measures, normalizer: Normalizer) -> PlaneRow:
+    """A row with what was measured of its plane, in grey levels."""
+    scale, statistics = normalizer.high - normalizer.low, measures.statistics
+    return replace(
+        row,
+        sharpening=measures.sharpening,
+        sharpening_radius=measures.radius,
+        fallback=measures.fallback,
+        mean_sigma=None if measures.sigma is None else measures.sigma * scale,
+        mean=normalizer.low + statistics.mean * scale,
+        contrast=statistics.contrast * scale,
+        gradient_energy=statistics.gradient_energy * scale**2,
+    )
+
+
+def planes_table(job: Job, measures: Sequence[Sequence[Measures]] = ()) -> str:
+    """The table as CSV; see ``plane_rows``. Measured numbers have five digits."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    table.writerows(vars(row).values() for row in plane_rows(job))
+    for row in plane_rows(job, measures):
+        values = vars(row)
+        short = {name: f"{values[name]:.5g}" for name in MEASURED if values[name] is not None}
+        table.writerow((values | short).values())
     return text.getvalue()
 
 

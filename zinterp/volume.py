@@ -256,8 +256,8 @@ class VolumeWriter(Protocol):
     def write(self, z: int, planes: Planes, stack: int = 0) -> None:
         """Write planes (n, Y, X) of the output's dtype at z, z + 1, ... of a stack; they are on disk on return."""
 
-    def finish(self) -> None:
-        """Make the volume complete and give it its final name."""
+    def finish(self, record: Mapping[str, object] | None = None) -> None:
+        """Make the volume complete and give it its final name; a record takes the place of the one given at first."""
 
     def close(self) -> None:
         """Let go of an unfinished volume and leave what was written."""

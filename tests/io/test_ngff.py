@@ -12,7 +12,7 @@ import zarr
 from tests.conftest import make_stack, write_zarr
 from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io import OutputOptions, create_volume, open_volume
-from zinterp.io.ngff import NgffWriter, shrink
+from zinterp.io.ngff_writer import NgffWriter, shrink
 from zinterp.volume import VolumeInfo, VoxelSize
 
 

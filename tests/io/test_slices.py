@@ -21,7 +21,8 @@ from zinterp.errors import BadVolumeError, InputError, OutputError
 from zinterp.io import slice_names
 from zinterp.io.paths import SIDECAR
 from zinterp.io.selection import InputOptions
-from zinterp.io.slices import SlicesReader, SlicesWriter
+from zinterp.io.slices import SlicesReader
+from zinterp.io.slices_writer import SlicesWriter
 from zinterp.volume import VolumeInfo, VoxelSize, ranges
 
 OPTIONS = InputOptions()

@@ -17,8 +17,10 @@ from zinterp.models import ARCHITECTURES, PUBLISHED
 from zinterp.models.layers import Prediction
 from zinterp.phantom import Phantom
 from zinterp.training.checkpoint import Checkpoint
-from zinterp.training.held_out import HeldOut, gain, split
+from zinterp.training.data import Batch
+from zinterp.training.held_out import HeldOut, mean_score, split
 from zinterp.training.losses import likelihood, log_mse
+from zinterp.training.objectives import ForMirrorUNet
 from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, resolved, train
 
 SMALL = {"sizes": {"channels": [8, 16, 16]}, "batch": 4, "crop": 32}
@@ -48,7 +50,7 @@ def test_training_learns_and_writes_weights_that_work(volume: np.ndarray, tmp_pa
     assert outcome.after > 0.05
     assert seen[-1].done == 1
     assert {50, 100, 150} <= {p.step for p in seen}
-    scores = {p.held_out_gain_db for p in seen if p.held_out_gain_db is not None}
+    scores = {p.held_out for p in seen if p.held_out is not None}
     assert outcome.after in scores
     assert len(scores) > 10
     assert all(p.loss_db is None or p.loss_db < -10 for p in seen)
@@ -180,7 +182,7 @@ def test_training_starts_from_given_weights_and_keeps_only_what_is_better(volume
     assert worse.after is not None
     assert worse.before is not None
     assert worse.after <= worse.before
-    assert (seen[0].step, seen[0].held_out_gain_db) == (0, worse.before)
+    assert (seen[0].step, seen[0].held_out) == (0, worse.before)
     assert not list(tmp_path.glob("third*"))
 
 
@@ -203,7 +205,7 @@ def test_the_best_is_chosen_by_other_crops_than_it_is_judged_by(volume: np.ndarr
             return self.values[1]
 
     for scores in ((1.0, 0.5), (2.0, 0.4), (1.5, 9.0)):
-        state.score(Scores(*scores), None)  # type: ignore[arg-type]
+        state.score(Scores(*scores), None, None)  # type: ignore[arg-type]
     assert (state.best_choice, state.after, state.latest) == (2.0, 0.4, 9.0)
 
 
@@ -296,10 +298,14 @@ def test_classical_interpolation_gains_nothing_on_held_out_planes(volume: np.nda
             return Prediction(planes[:, None, 2] * (1 - t) + planes[:, None, 3] * t, None)
 
     held_out = HeldOut.draw([volume], gaps=(2, 4), size=32, context=3)
-    for value in (held_out.choose(Linear(), nullcontext()), held_out.judge(Linear(), nullcontext())):
+
+    def score(batch: Batch) -> torch.Tensor:
+        return ForMirrorUNet().score(Linear(), batch)
+
+    for value in (held_out.choose(score, nullcontext()), held_out.judge(score, nullcontext())):
         assert value is not None
         assert -3 < value <= 0
-    assert gain(Linear(), [], nullcontext()) is None
+    assert mean_score(score, [], nullcontext()) is None
 
 
 def test_stacks_with_thick_planes_are_trained_at_narrow_gaps() -> None:

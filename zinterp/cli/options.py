@@ -2,6 +2,7 @@
 
 --factor  --depths  --z-step  --isotropic  --positions  --skip  --fill-gaps  --drop-duplicates  --align
 --model  --device  --precision  --tile  --overlap  --max-memory
+--restore  --sharpen  --sharpen-radius  --sharpen-threshold  --grain  --fallback  --fallback-above
 --voxel-size  --channel  --time  --keep-databar  --intensity-range  --fill-nonfinite
 --config  --quiet  -v  --log-file
 """
@@ -124,6 +125,43 @@ class Part(click.ParamType[float]):
                 param,
                 ctx,
             )
+
+
+class Optional(click.ParamType[Any]):
+    """A value of an option that also stands alone; true, as in a TOML file, is the option alone, false is none."""
+
+    def __init__(self, name: str, alone: Any, convert: Callable[[str], Any], expected: str) -> None:
+        self.name = name
+        self._alone = alone
+        self._convert = convert
+        self._expected = expected
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Text to a value."""
+        text = str(value)
+        if text.lower() in ("true", "false"):
+            return self._alone if text.lower() == "true" else None
+        try:
+            return self._convert(text)
+        except ValueError:
+            option = param.opts[0] if param is not None else ""
+            self.fail(
+                f"{text!r} is not {self._expected}: put {option} after the stack, or write {option}={self.name}",
+                param,
+                ctx,
+            )
+
+
+def amount(text: str) -> str | float:
+    """How much to sharpen."""
+    return text if text == "auto" else float(text)
+
+
+def weights_file(text: str) -> str:
+    """The name of a weights file."""
+    if not text.endswith(".safetensors"):
+        raise ValueError
+    return text
 
 
 class Length(click.ParamType[str]):
@@ -343,6 +381,55 @@ def input_options(command: Command) -> Command:
             is_flag=True,
             default=None,
             help="Interpolate around NaN and infinite pixels, not refuse them.",
+        ),
+    )(command)
+
+
+def optional(name: str, type: Optional, text: str) -> Callable[[Command], Command]:
+    """An option with or without a value."""
+    return click.option(name, type=type, is_flag=False, flag_value="true", metavar=f"[{type.name}]", help=text)
+
+
+def finishing_options(command: Command) -> Command:
+    """--restore, --sharpen, --sharpen-radius, --sharpen-threshold, --grain, --fallback, --fallback-above."""
+    return apply(
+        optional(
+            "--restore",
+            Optional("FILE", True, weights_file, "a .safetensors file"),
+            "Restore boundaries in synthesised planes by a second network, the shipped one or FILE, so that they are "
+            "as crisp as acquired ones.",
+        ),
+        optional(
+            "--sharpen",
+            Optional("AMOUNT|auto", "auto", amount, "a number or auto"),
+            "Unsharp mask for synthesised planes; auto, or no value, sharpens each as far as its acquired neighbours "
+            "are sharp.",
+        ),
+        click.option(
+            "--sharpen-radius",
+            type=click.FloatRange(min=0, min_open=True),
+            help="Of the unsharp mask, in pixels.  [default: 1.5, with auto the one that suits]",
+        ),
+        click.option(
+            "--sharpen-threshold",
+            type=click.FloatRange(0, 1, max_open=True),
+            help="Part of the intensity range: less detail than this is not sharpened.  [default: 0]",
+        ),
+        optional(
+            "--grain",
+            Optional("SEED", 0, int, "a whole number"),
+            "Add grain like that of the acquired planes to synthesised ones, drawn from SEED, which is recorded.",
+        ),
+        click.option(
+            "--fallback",
+            type=click.Choice(["cubic"]),
+            help="Take the cubic value where the model is too unsure; its share is recorded.",
+        ),
+        click.option(
+            "--fallback-above",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="PART",
+            help="What is too unsure: a predicted deviation above this part of the intensity range.  [default: 0.2]",
         ),
     )(command)
 

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zinterp.job import Job
+    from zinterp.outcome import Outcome
+    from zinterp.provenance import Provenance
     from zinterp.volume import VolumeInfo
+
+LONGEST_OPTION = 80  # characters
 
 
 def printable(text: str) -> str:
@@ -40,6 +44,54 @@ def describe_job(job: "Job") -> list[str]:
     ]
 
 
+def describe_provenance(made: "Provenance", planes: int | None) -> list[str]:
+    """The lines about how an output was made; ``planes`` are those that it has now, None if some were not looked at."""
+    from zinterp.errors import BadVolumeError
+    from zinterp.planes_table import ACQUIRED
+
+    source = [made.source or "a stack whose name is not recorded"]
+    if made.source_shape:
+        source.append("{} planes of {} x {} pixels".format(*(made.source_shape[i] for i in (0, 2, 1))))
+    lines = [f"  made by     {made.program}", f"  from        {', '.join(filter(None, [*source, made.dtype]))}"]
+    lines += [f"  model       {made.model}"] if made.model else []
+    try:
+        acquired = sum(row.kind == ACQUIRED for row in made.rows)
+        lines += [f"  planes      {acquired} acquired, {len(made.rows) - acquired} synthesised"] if made.rows else []
+        if made.rows and planes not in (None, len(made.rows)):
+            lines.append(f"  note        the record is about {len(made.rows)} planes, and the file has {planes} now")
+    except BadVolumeError as error:
+        lines.append(f"  note        {error}")
+    options = {k: v for k, v in made.options.items() if is_set(v) and (v or k not in ("first_channel", "first_time"))}
+    if options:
+        lines.append(f"  options     {'; '.join(describe_option(name, value) for name, value in options.items())}")
+    return [f"  {printable(line)}" for line in lines]
+
+
+def is_set(value: object) -> bool:
+    """Whether a recorded value says more than that an option was not used."""
+    if isinstance(value, dict | list):
+        return any(map(is_set, value.values() if isinstance(value, dict) else value))
+    return value is not None and value is not False and value != ""
+
+
+def describe_option(name: str, value: object) -> str:
+    """A recorded option in words, not too long."""
+
+    words = name.replace("_", " ")
+    said = words if value is True else f"{words} {in_words(value)}"
+    return said if len(said) <= LONGEST_OPTION else said[: LONGEST_OPTION - 3] + "..."
+
+
+def in_words(value: object) -> str:
+    """A recorded value as text."""
+    if isinstance(value, dict):
+        return ", ".join(describe_option(name, item) for name, item in value.items() if is_set(item))
+    if isinstance(value, list):
+        nested = any(isinstance(item, list) for item in value)
+        return (" and " if nested else ", ").join(map(in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 @contextmanager
 def named(source: Path, inputs: tuple[Path, ...]) -> Iterator[None]:
     """Say in errors which of several inputs they are about."""
@@ -51,3 +103,44 @@ def named(source: Path, inputs: tuple[Path, ...]) -> Iterator[None]:
         if len(inputs) == 1 or str(source) in str(error):
             raise
         raise type(error)(f"{source}: {error}") from error
+
+
+def describe_outcome(outcome: "Outcome") -> list[str]:
+    """How even the output's planes are, and how sure the model is of them."""
+    lines = []
+    for number in range(len(outcome.measures)):
+        ours, linear = outcome.pulsing(number), outcome.pulsing(number, linear=True)
+        own = outcome.own_variation(number)
+        if len(outcome.measures) > 1:
+            lines.append(f"  stack {number}")
+        lines.append(
+            f"  pulsing     index {ours.index:.3f} (linear interpolation {linear.index:.3f}; acquired planes vary by "
+            f"{own.index:.3f})"
+        )
+        for name, what in (("mean", "mean"), ("contrast", "contrast"), ("gradient_energy", "sharpness")):
+            values = [getattr(each, name) for each in (ours, linear, own)]
+            lines.append(f"  {'':<11} {what} {values[0]:.4f} (linear {values[1]:.4f}, acquired {values[2]:.4f})")
+        measures = [row for row in outcome.measures[number] if row.decibels is not None and row.sigma is not None]
+        if measures:
+            scale = outcome.job.stacks[number].normalizer
+            sigma = (scale.high - scale.low) * sum(row.sigma or 0.0 for row in measures) / len(measures)
+            worst = min(row.decibels or 0.0 for row in measures)
+            lines.append(
+                f"  uncertainty {sigma:.3g} grey levels on average; the PSNR to be expected is {worst:.1f} dB or more"
+            )
+        shares = [row.fallback for row in outcome.measures[number] if row.fallback is not None]
+        if shares:
+            lines.append(f"  fallback    {sum(shares) / len(shares):.2%} of the synthesised pixels are cubic")
+    return lines
+
+
+def describe_flags(outcome: "Outcome") -> list[str]:
+    """Planes and regions that are to be flagged, a line each; of a plane that is as a whole, only the worst region."""
+    lines = []
+    for flag in outcome.flagged():
+        stack = f"stack {flag['stack']}, " if len(outcome.measures) > 1 else ""
+        regions = flag["regions"][: 1 if flag["whole"] else None]
+        places = [f"{r['decibels']:.1f} dB at rows from {r['row']}, columns from {r['column']}" for r in regions]
+        what = [f"{flag['psnr_db']:.1f} dB to be expected"] if flag["whole"] else []
+        lines.append(f"  unsure      {stack}plane {flag['plane']}: {'; '.join([*what, *places])}")
+    return lines

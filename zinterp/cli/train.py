@@ -36,6 +36,11 @@ DEFAULT = next(iter(NETWORKS))
     help="Train instead the autoencoder that super-slomo's perceptual loss compares planes by.",
 )
 @click.option(
+    "--restoration",
+    is_flag=True,
+    help="Train instead the network of 'upsample --restore', on planes that the default model makes of the stacks.",
+)
+@click.option(
     "--loss-weights",
     type=LossWeights(),
     help="Weights of single terms of the network's loss, such as perceptual=0.01,smoothness=0.5.",
@@ -75,6 +80,7 @@ def command(
     published: bool,
     init: str | None,
     features: bool,
+    restoration: bool,
     device: str,
     axes: str,
     resume: bool,
@@ -95,9 +101,11 @@ def command(
       zinterp train stack.tif --out tuned.safetensors --minutes 5
       zinterp upsample stack.tif --factor 4 --model tuned.safetensors
       zinterp train a.tif b.tif --model fbnet --init none --axes zyx --out mine.safetensors --minutes 120
+      zinterp train stack.tif --restoration --out edges.safetensors --minutes 5
     """
     from zinterp.errors import BadOptionError, TrainingError
-    from zinterp.interpolators.weights import find_weights
+    from zinterp.interpolators.weights import find_restoration, find_weights
+    from zinterp.models import RESTORERS
     from zinterp.training.data import axes_of, read_training_volumes
     from zinterp.training.train import Progress, TrainingOptions, check_out, train
 
@@ -110,7 +118,9 @@ def command(
             f"got --published with --model {model} and --init {init}, expected --init none and one of "
             f"{', '.join(PUBLISHED)}"
         )
-    architecture, sizes = NETWORKS[model or DEFAULT]
+    if restoration and (model or features):
+        raise BadOptionError("got --restoration with --model or --features, expected one of them: train them apart")
+    architecture, sizes = (next(iter(RESTORERS)), {}) if restoration else NETWORKS[model or DEFAULT]
     sizes = PUBLISHED[architecture] if published else sizes
     chosen = axes_of(stacks) if axes == "auto" else tuple("zyx".index(axis) for axis in axes)
     settings = TrainingOptions(architecture, dict(sizes), axes=chosen, **given(options))
@@ -124,17 +134,25 @@ def command(
             )
         train_autoencoder(stacks, out, settings, device)
         return
-    start = None if init == "none" else find_weights(init or model or DEFAULT)
+    start = None
+    if init != "none":
+        start = find_restoration(init) if restoration else find_weights(init or model or DEFAULT)
     volumes = read_training_volumes(stacks)
+
+    def described(score: float | None) -> str:
+        if restoration:
+            return "loss not known" if score is None else f"loss {-score:.4f}"
+        return f"gain over the better of linear and cubic: {decibels(score)}"
+
     with show_progress("training", "%") as show:
 
         def report(progress: Progress) -> None:
             logger.info(
-                "step %d, %.0f s, mean log MSE %s, held-out gain %s",
+                "step %d, %.0f s, mean log MSE %s, held-out %s",
                 progress.step,
                 progress.elapsed_s,
                 decibels(progress.loss_db),
-                decibels(progress.held_out_gain_db),
+                described(progress.held_out),
             )
             show(round(100 * progress.done), 100)
 
@@ -149,13 +167,13 @@ def command(
             data=names_of(stacks),
             report=report,
         )
-    gains = f"held-out gain over the better of linear and cubic: {decibels(outcome.after)}"
+    gains = f"held-out {described(outcome.after)}"
     if outcome.before is not None:
-        gains += f", {decibels(outcome.before)} before"
-    if start and not outcome.kept:
+        gains += f", {described(outcome.before)} before"
+    if not outcome.kept:
         raise TrainingError(
-            f"training did not help, so {out} is not written ({gains}): go on with {start[0]}, or give more --minutes, "
-            "more stacks or a lower --learning-rate"
+            f"training did not help, so {out} is not written ({gains}): go on with {start[0] if start else 'none'}, or "
+            "give more --minutes, more stacks or a lower --learning-rate"
         )
     click.echo(f"{out}  {gains}")
 

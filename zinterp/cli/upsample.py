@@ -9,6 +9,7 @@ import click
 
 from zinterp.cli.options import (
     duplicates_option,
+    finishing_options,
     geometry_options,
     given,
     input_options,
@@ -16,10 +17,10 @@ from zinterp.cli.options import (
     network_options,
 )
 from zinterp.cli.progress import logger, show_progress
-from zinterp.cli.text import describe_job, named
+from zinterp.cli.text import describe_flags, describe_job, describe_outcome, named
 
 if TYPE_CHECKING:
-    from zinterp.job import Job
+    from zinterp.outcome import Outcome
 
 
 @click.command("upsample")
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--output-dir", type=click.Path(path_type=Path), help="The folder for outputs with default names.")
 @geometry_options
 @network_options
+@finishing_options
 @input_options
 @duplicates_option("--drop-duplicates", "Make planes anew that repeat the one before them.")
 @click.option(
@@ -39,6 +41,18 @@ if TYPE_CHECKING:
 )
 @click.option("--ngff", type=click.Choice(["0.5", "0.4"]), help="Version of OME-Zarr.  [default: 0.5]")
 @click.option("--slab-depth", type=click.IntRange(min=1), help="Output planes made at a time.  [default: by memory]")
+@click.option(
+    "--confidence",
+    type=click.Path(path_type=Path),
+    help="Also write a stack of the standard deviation of the error at each voxel, 0 where it was acquired.",
+)
+@click.option(
+    "--flag-below",
+    type=float,
+    metavar="DECIBELS",
+    help="Name the planes and regions of which the model lets expect a lower PSNR than this.",
+)
+@click.option("--report", is_flag=True, help="Also say how even the output is, and how sure the model.")
 @click.option(
     "--planes-table",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -59,6 +73,7 @@ def command(
     inputs: tuple[Path, ...],
     output: Path | None,
     output_dir: Path | None,
+    report: bool,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -77,6 +92,7 @@ def command(
       zinterp upsample stack.tif --factor 4
       zinterp upsample stack.ome.zarr -o dense.ome.zarr --depths 0.25,0.5,0.75
       zinterp upsample *.tif --output-dir dense --factor 2 --model cubic
+      zinterp upsample stack.tif --factor 4 --restore --confidence sigma.tif --report
       zinterp upsample slices --voxel-size 20nm --z-step 5nm --skip auto -o dense.ome.zarr
     """
     from zinterp.errors import BadOptionError
@@ -87,8 +103,9 @@ def command(
 
     if output is not None and (output_dir is not None or len(inputs) > 1):
         raise click.UsageError("-o names the output of one input, expected --output-dir for several")
-    if options["planes_table"] is not None and len(inputs) > 1:
-        raise click.UsageError("--planes-table names the table of one input, expected one input")
+    for name in ("planes_table", "confidence"):
+        if options[name] is not None and len(inputs) > 1:
+            raise click.UsageError(f"--{name.replace('_', '-')} names a file for one input, expected one input")
     if output_dir is not None and not output_dir.is_dir():
         raise BadOptionError(f"the folder {output_dir} does not exist, expected one for the outputs: create it first")
     chosen = given(options)
@@ -108,17 +125,25 @@ def command(
         if len(inputs) > 1 and interpolator is None:
             interpolator = build_interpolator(settings)
         start = time.monotonic()
-        jobs: list[Job] = []
+        outcomes: list[Outcome] = []
         with named(source, inputs), show_progress(name_of(source), "planes") as show:
             upsample(
                 source,
                 target,
                 interpolator=interpolator,
                 report=lambda p: show(p.done, p.total),
-                decided=jobs.append,
+                measured=outcomes.append,
                 **chosen,
             )
         seconds = time.monotonic() - start
         logger.info("wrote %s in %.1f s", target, seconds)
-        facts = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
-        click.echo(json.dumps(facts | {"dropped": jobs[0].dropped}) if as_json else target)
+        (outcome,) = outcomes
+        if as_json:
+            facts = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
+            facts |= {"dropped": outcome.job.dropped, "pulsing": outcome.record(), "flagged": outcome.flagged()}
+            click.echo(json.dumps(facts))
+            continue
+        click.echo(target)
+        lines = describe_outcome(outcome) if report else []
+        for line in [*lines, *describe_flags(outcome)]:
+            click.echo(line)

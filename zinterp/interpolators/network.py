@@ -1,5 +1,7 @@
 """A trained network as an interpolator: the one place where numpy becomes torch and back."""
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -56,12 +58,16 @@ class NetworkInterpolator:
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
         try:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                made: Prediction = self.network(frames, t)
+                return self.predict(frames, t)
         except torch.OutOfMemoryError as error:
             size = "x".join(map(str, planes.shape[2:]))
             raise BadOptionError(
                 f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
             ) from error
+
+    def predict(self, frames: torch.Tensor, t: torch.Tensor) -> Prediction:
+        """Planes (N, 2 * context, Y, X) and times (N, K) on the device -> planes and deviations (N, K, Y, X)."""
+        made: Prediction = self.network(frames, t)
         return made
 
 
@@ -75,8 +81,45 @@ class UncertainNetworkInterpolator(NetworkInterpolator):
         return to_numpy(made.planes), to_numpy(made.sigma)
 
 
-def interpolator_of(network: Any, **options: Any) -> NetworkInterpolator:
-    """A network as an interpolator, one that knows its uncertainty where it predicts it; the same arguments."""
+class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
+    """Run a network that predicts how far off it may be, and restore the boundaries in each plane that it makes.
+
+    Parameters
+    ----------
+    network : nn.Module
+        As in ``NetworkInterpolator``; ``uncertain``.
+    restoration : nn.Module
+        A ``BoundaryRestoration``.
+    **options
+        As in ``NetworkInterpolator``; ``identity`` names both.
+    """
+
+    def __init__(self, network: Any, restoration: Any, **options: Any) -> None:
+        super().__init__(network, **options)
+        self.restoration = restoration.to(self.device, memory_format=torch.channels_last).eval()
+        self.needs = replace(
+            self.needs,
+            multiple_of=math.lcm(self.needs.multiple_of, restoration.multiple_of),
+            overlap=max(self.needs.overlap, restoration.overlap),
+        )
+
+    def predict(self, frames: torch.Tensor, t: torch.Tensor) -> Prediction:
+        """Synthesise planes, then restore them one by one."""
+        made = super().predict(frames, t)
+        assert made.sigma is not None
+        middle = frames.shape[1] // 2
+        neighbours = frames[:, middle - 1 : middle + 1]
+        restored = [
+            self.restoration(neighbours, made.planes[:, k : k + 1], made.sigma[:, k : k + 1], t[:, k])
+            for k in range(t.shape[1])
+        ]
+        return Prediction(*(torch.cat(each, dim=1) for each in zip(*restored, strict=True)))
+
+
+def interpolator_of(network: Any, *, restoration: Any = None, **options: Any) -> NetworkInterpolator:
+    """A network as an interpolator, one that knows its uncertainty where it predicts it, and restores if it is to."""
+    if restoration is not None:
+        return RestoredNetworkInterpolator(network, restoration, **options)
     return (UncertainNetworkInterpolator if network.uncertain else NetworkInterpolator)(network, **options)
 
 

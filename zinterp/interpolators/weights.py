@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zinterp.errors import BadOptionError, BadWeightsError, OutputError
-from zinterp.models import ARCHITECTURES, FEATURE_NETWORKS
+from zinterp.models import ARCHITECTURES, FEATURE_NETWORKS, RESTORERS
 
 if TYPE_CHECKING:
     from torch import nn
@@ -77,11 +77,16 @@ def shipped_weights() -> dict[str, ShippedWeights]:
 
 
 class Index(NamedTuple):
-    """What ``index.toml`` says: weights by name, the default one's name, and those of what planes are compared by."""
+    """What ``index.toml`` says: weights by name, the default one's name, and those of the networks that help.
+
+    ``features`` is what planes are compared by, ``restoration`` what restores the default network's planes; None where
+    a directory has none.
+    """
 
     weights: dict[str, ShippedWeights]
     default: str
     features: ShippedWeights | None
+    restoration: ShippedWeights | None
 
 
 def read_index() -> Index:
@@ -96,8 +101,8 @@ def read_index() -> Index:
         index = tomllib.loads((directory / INDEX).read_text(encoding="utf-8"))
         weights = {name: entry(name, about) for name, about in index["weights"].items()}
         default = weights[str(index["default"])].name
-        features = entry("features", index["features"]) if "features" in index else None
-        return Index(weights, default, features)
+        helpers = [entry(name, index[name]) if name in index else None for name in ("features", "restoration")]
+        return Index(weights, default, *helpers)
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadWeightsError(f"{directory / INDEX} is damaged ({error!r}): install zinterp again") from error
 
@@ -131,14 +136,44 @@ def load_features() -> "nn.Module":
     BadWeightsError
         If its file is missing or damaged.
     """
-    features = read_index().features
-    if features is None:
-        raise BadWeightsError(
-            f"{weights_directory() / INDEX} has no features to compare planes by, expected such as are shipped: unset "
-            f"{DIRECTORY_VARIABLE}"
+    path = helper(read_index().features, "features to compare planes by")
+    return load_network(path, FEATURE_NETWORKS).requires_grad_(False).eval()
+
+
+def find_restoration(file: str | None = None) -> tuple[str, Path]:
+    """The name and file of the weights that restore planes: the shipped ones, their hash checked, or those of a file.
+
+    Raises
+    ------
+    BadOptionError
+        If there is no such file.
+    BadWeightsError
+        If the shipped ones are missing or damaged.
+    """
+    if file is None:
+        return "boundary-restoration", helper(read_index().restoration, "weights that restore planes")
+    path = Path(file)
+    if not path.is_file():
+        raise BadOptionError(
+            f"the weights to restore with are {file!r}, expected a .safetensors file or none for the shipped ones: "
+            "put --restore after the stack, or write --restore=FILE"
         )
-    features.verify()
-    return load_network(features.path, FEATURE_NETWORKS).requires_grad_(False).eval()
+    return path.stem, path
+
+
+def load_restoration(path: Path) -> "nn.Module":
+    """A network that restores planes, from its weights; see ``load_network``."""
+    return load_network(path, RESTORERS)
+
+
+def helper(shipped: ShippedWeights | None, what: str) -> Path:
+    """The file of shipped weights that do not interpolate, their hash checked."""
+    if shipped is None:
+        raise BadWeightsError(
+            f"{weights_directory() / INDEX} has no {what}, expected such as are shipped: unset {DIRECTORY_VARIABLE}"
+        )
+    shipped.verify()
+    return shipped.path
 
 
 def load_network(path: Path, architectures: Mapping[str, Callable[..., "nn.Module"]] = ARCHITECTURES) -> "nn.Module":

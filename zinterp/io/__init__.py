@@ -1,7 +1,7 @@
 """Data files, one module a format. ``open_volume`` and ``create_volume`` are the only functions that open them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from zinterp.errors import BadVolumeError, InputError
 from zinterp.io.folders import can_write
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.output import DEFAULTS, check_free, check_target, create_volume, output_format
-from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, stem_of
+from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, recorded_name, stem_of
 from zinterp.io.selection import InputOptions
 from zinterp.volume import VolumeReader
 
@@ -35,6 +35,8 @@ __all__ = [
     "on_disk",
     "open_volume",
     "output_format",
+    "read_record",
+    "recorded_name",
     "stem_of",
 ]
 
@@ -86,6 +88,32 @@ def open_volume(
         reader.close()
         raise
     return reader
+
+
+def read_record(path: str | Path) -> dict[str, Any] | None:
+    """How a volume was made, if zinterp made it and its file still says so. No pixels are read.
+
+    Parameters
+    ----------
+    path : str or Path
+        As in ``open_volume``.
+
+    Returns
+    -------
+    dict or None
+        What ``create_volume`` or ``finish`` was given: ``program``, ``source``, ``model``, ...; where there is one,
+        ``planes`` is the table of planes as CSV text. Of MRC what its labels keep, which is no table. None where the
+        file holds no record, one that is not ours, or one that is damaged, which is logged. The other values may be
+        of any kind: a record is read as it is found.
+
+    Raises
+    ------
+    InputError
+        If the path is missing or not in a known format.
+    """
+    path = Path(path)
+    read = FORMATS[input_format(path)].record
+    return read(path) if read else None
 
 
 def input_format(path: Path) -> str:

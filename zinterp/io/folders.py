@@ -43,7 +43,7 @@ def json_of(path: Path) -> dict[str, Any]:
     """What a file of JSON holds; nothing if it is not there or holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

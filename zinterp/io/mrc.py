@@ -13,6 +13,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError
+from zinterp.io.record import checked_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
 
@@ -34,6 +35,9 @@ WRITTEN_MODES = {name: mode for mode, name in MODES.items()} | {"uint8": 6}
 
 IMOD_STAMP, IMOD_STAMP_AT = 1146047817, 152  # "this file heeds the flags below", and at which byte of the header
 SIGNED_BYTES, INVERTED_ORIGIN, PACKED_4_BIT = 1, 4, 16  # IMOD's flags
+LABELS, LABEL_LENGTH = 10, 79  # of the header's texts, which end in a zero byte
+UNPRINTABLE = "?"  # in labels
+TABLE = "planes"  # in a record: too long for a label
 SKEW = 0.01  # degrees: smaller ones are rounding
 BLOCK = 2**22
 """Voxels whose statistics are taken at a time."""
@@ -319,9 +323,14 @@ class MrcWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
 
-    def finish(self) -> None:
-        """Add the statistics, for which the file is read once, and give it its final name."""
+    def finish(self, record: Mapping[str, object] | None = None) -> None:
+        """Add the statistics, for which the file is read once, and give it its final name.
+
+        The labels become those of the record, where one is given.
+        """
         with writing(self.path):
+            if record is not None:
+                put_labels(self._header, record)
             add_statistics(self._header, self._file, self._dtype)
             self._file.seek(0)
             self._file.write(self._header.tobytes())
@@ -371,19 +380,54 @@ def make_header(info: VolumeInfo, record: Mapping[str, object], *, as_imod: bool
     header["map"] = b"MAP "
     header["machst"] = (0x44, 0x44, 0, 0) if sys.byteorder == "little" else (0x11, 0x11, 0, 0)
     header["dmin"], header["dmax"], header["dmean"], header["rms"] = 0, -1, -2, -1  # undetermined, by MRC2014
+    put_labels(header, record)
+    return header
+
+
+def put_labels(header: Header, record: Mapping[str, object]) -> None:
+    """Make what a record says the labels of a header."""
     texts = labels(record)
     header["nlabl"] = len(texts)
-    header["label"][: len(texts)] = texts
-    return header
+    header["label"] = [*texts, *[b""] * (LABELS - len(texts))]
 
 
 def labels(record: Mapping[str, object]) -> list[bytes]:
     """The texts of a record and the shape it was made from, as lines of at most 79 printable ASCII characters."""
     shape = record.get("source_shape")
     known = {**record, "source_shape": "x".join(map(str, shape)) if isinstance(shape, list | tuple) else None}
-    lines = [value if key == "program" else f"{key}: {value}" for key, value in known.items() if isinstance(value, str)]
-    printable = ("".join(c if c.isascii() and c.isprintable() else "?" for c in line) for line in lines)
-    return [line[:79].encode() for line in printable if line.strip()][:10]
+    lines = [
+        value if key == "program" else f"{key}: {value}"
+        for key, value in known.items()
+        if isinstance(value, str) and key != TABLE
+    ]
+    printable = ("".join(c if c.isascii() and c.isprintable() else UNPRINTABLE for c in line) for line in lines)
+    return [line[:LABEL_LENGTH].encode() for line in printable if line.strip()][:LABELS]
+
+
+def read_mrc_record(path: Path) -> dict[str, Any] | None:
+    """What the labels keep of the record of how an output of ours was made, None if they keep none.
+
+    They hold its texts and ``source_shape``, and no planes table. The source's name is left out where it was cut or
+    has characters that labels lack.
+    """
+    try:
+        with reading(path), path.open("rb") as file:
+            raw, size = file.read(HEADER_BYTES), file.seek(0, os.SEEK_END)
+        header = parse_header(raw, size, path) if len(raw) == HEADER_BYTES else None
+    except InputError as error:
+        logger.debug("%s", error)
+        return None
+    if header is None:
+        return None
+    lines = [label.decode("ascii", "replace").rstrip() for label in header["label"].tolist()]
+    record: dict[str, Any] = {"program": lines[0]}
+    record |= {key: value for key, colon, value in (line.partition(": ") for line in lines[1:]) if colon}
+    if UNPRINTABLE in record.get("source", "") or len(f"source: {record.get('source')}") >= LABEL_LENGTH:
+        record.pop("source", None)
+    edges = record.pop("source_shape", "").split("x")
+    if len(edges) == 3 and all(edge.isdecimal() for edge in edges):
+        record["source_shape"] = [int(edge) for edge in edges]
+    return checked_record(record, path)
 
 
 def add_statistics(header: Header, file: BinaryIO, dtype: np.dtype[Any]) -> None:

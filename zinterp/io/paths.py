@@ -70,6 +70,12 @@ def name_of(path: Path) -> str:
     return "_".join([stem, *dataset.split("/")]) if dataset else stem
 
 
+def recorded_name(path: Path) -> str:
+    """The name under which a volume is kept in the records of its outputs: that of its file, with the dataset in it."""
+    folder = on_disk(path).parent
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else path.name
+
+
 def files_of(path: Path) -> list[Path]:
     """The files on disk that a volume is read from, sorted."""
     disk = on_disk(path)

@@ -1,37 +1,34 @@
-"""Folders of slices: one TIFF or PNG file a plane, as microscopes write them."""
+"""Reading folders of slices: one TIFF or PNG file a plane, as microscopes write them."""
 
 import json
 import logging
 import math
 import os
 import re
-import shutil
 import struct
-import zlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
-from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
+from zinterp.errors import BadVolumeError, InputError, reason_of
 from zinterp.io import slice_names
-from zinterp.io.folders import replace_folder
 from zinterp.io.paths import SIDECAR, is_pattern
+from zinterp.io.record import checked_record, read_json
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.slice_pixels import length_clues, warn_of_other_pixels
-from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS, check_colours, count_colours, reading, rows_to_read
+from zinterp.io.tiff import check_colours, count_colours, reading, rows_to_read
 from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
-from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, in_unit, partial_path, ranges
+from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +37,8 @@ UIC2_TAG = 33629  # of MetaMorph stacks
 PNG_DTYPES = {"L": "uint8", "I;16": "uint16", "I": "uint16"}  # I is what older Pillow reads 16 bit as
 PNG_END = b"IEND\xaeB`\x82"
 PNG_TAIL = 4096  # bytes: some programs append a few of their own behind the end
-PNG_LONGEST = 2**31 - 1  # pixels per metre
-PNG_STRATEGY = zlib.Z_RLE  # as small as the default on grainy planes, in half the time
-SIZE, ORIGIN = "voxel_size_micrometres", "origin_micrometres"
-DIGITS = 5  # of the numbers in the names that are written
+SIZE, ORIGIN, RECORD = "voxel_size_micrometres", "origin_micrometres", "record"
+DIGITS = 5  # of the numbers in the names that are written, at least
 OURS = re.compile(rf".+_([0-9]{{{DIGITS},}})\.(?:tif|png)")
 
 
@@ -363,137 +358,8 @@ def read_sidecar(path: Path, names: Sequence[str], header: Header) -> Lengths | 
         ) from error
 
 
-class SlicesWriter:
-    """A folder of uncompressed TIFF or of PNG slices, and a file that says what they are. See ``VolumeWriter``.
-
-    Parameters
-    ----------
-    path : Path
-        The final name; until ``finish`` the folder is called ``<name>.partial``.
-    info : VolumeInfo
-        Of the output. TIFF lengths are in ``info.unit`` where ImageJ knows it.
-    png : bool
-        PNG, which holds uint8 and uint16, rather than TIFF.
-    record : mapping
-        How the volume was made, kept beside the slices.
-    resume : bool
-        Go on in the partial folder that is there.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written, or is not one to go on in.
-    """
-
-    def __init__(
-        self, path: Path, info: VolumeInfo, *, png: bool, record: Mapping[str, object], resume: bool = False
-    ) -> None:
-        self.path = path
-        self.partial = partial_path(path)
-        self._info = info
-        self._save: Callable[[Planes, Path], None] = self._save_png if png else self._save_tiff
-        digits = max(DIGITS, len(str(info.shape[0] - 1)))
-        suffix = "png" if png else "tif"
-        self._names = [f"{path.name}_{z:0{digits}d}.{suffix}" for z in range(info.shape[0])]
-        if resume:
-            self._check_partial()
-            return
-        size = info.voxel_size
-        about = {
-            SIZE: [size.z, size.y, size.x],
-            "unit": info.unit,
-            "shape": info.shape,
-            "dtype": info.dtype.name,
-            ORIGIN: info.origin,
-            "record": dict(record),
-        }
-        with self._writing():
-            if self.partial.exists():
-                shutil.rmtree(self.partial)
-            self.partial.mkdir()
-            self._put(SIDECAR, lambda path: path.write_text(json.dumps(about, indent=1), encoding="utf-8"))
-
-    def _check_partial(self) -> None:
-        """Whether the partial folder is of this volume."""
-        try:
-            about = json.loads((self.partial / SIDECAR).read_text(encoding="utf-8"))
-            found = (tuple(about["shape"]), about["dtype"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(
-                f"cannot go on in {self.partial}: it lacks a {SIDECAR}; start again with --overwrite"
-            ) from error
-        if found != (self._info.shape, self._info.dtype.name):
-            raise OutputError(
-                f"cannot go on in {self.partial}: it is for {found[1]} of shape {found[0]}, and the output is "
-                f"{self._info.dtype.name} of shape {self._info.shape}; start again with --overwrite"
-            )
-
-    def write(self, z: int, planes: Planes, stack: int = 0) -> None:
-        """Write planes (n, Y, X) from z on."""
-        for name, plane in zip(self._names[z : z + len(planes)], planes, strict=True):
-            pixels = np.ascontiguousarray(plane, self._info.dtype)
-            with self._writing():
-                self._put(name, partial(self._save, pixels))
-
-    def _put(self, name: str, save: Callable[[Path], object]) -> None:
-        """Write a file that has its name only once it is whole and on disk."""
-        unfinished = partial_path(self.partial / name)
-        save(unfinished)
-        with unfinished.open("r+b") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, self.partial / name)
-
-    def _save_tiff(self, plane: Planes, path: Path) -> None:
-        size, unit = self._info.voxel_size, self._info.unit
-        imagej = self._info.dtype.name in IMAGEJ_DTYPES and plane.shape[1] > 1
-        if unit not in IMAGEJ_UNITS:
-            unit = "nm" if 0 < (size.x or 0) < 1 else "um"
-        scale = MICROMETRES[unit if imagej else "cm"]
-        resolution = (scale / size.x, scale / size.y) if size.x and size.y else None
-        metadata: dict[str, Any] = {"unit": IMAGEJ_UNITS[unit]} if resolution else {}
-        if resolution and size.z:
-            metadata["spacing"] = in_unit(size.z, scale)
-        tifffile.imwrite(
-            path,
-            plane,
-            imagej=imagej,
-            photometric="minisblack",
-            resolution=resolution,
-            resolutionunit="CENTIMETER" if resolution and not imagej else None,
-            metadata=metadata if imagej else None,
-        )
-
-    def _save_png(self, plane: Planes, path: Path) -> None:
-        size = self._info.voxel_size
-        options: dict[str, Any] = {}
-        if size.x and size.y and MICROMETRES["m"] / min(size.x, size.y) < PNG_LONGEST:
-            options["dpi"] = (MICROMETRES["inch"] / size.x, MICROMETRES["inch"] / size.y)
-        Image.fromarray(plane).save(path, format="PNG", compress_type=PNG_STRATEGY, **options)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
-
-    def finish(self) -> None:
-        """Give the complete folder its final name."""
-        try:
-            held = {file.name for file in self.partial.iterdir()}
-            if lacking := [z for z, name in enumerate(self._names) if name not in held]:
-                raise OutputError(f"{self.partial} lacks {len(lacking)} planes ({ranges(lacking)})")
-            for name in held - {SIDECAR, *self._names}:  # left by a run that was killed
-                (self.partial / name).unlink()
-            replace_folder(self.partial, self.path)
-        except OutputError:
-            raise
-        except OSError as error:
-            raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
-
-    def close(self) -> None:
-        """Leave the partial folder there."""
-
-    def discard(self) -> None:
-        """Remove the partial folder."""
-        shutil.rmtree(self.partial, ignore_errors=True)
+def read_slices_record(path: Path) -> dict[str, Any] | None:
+    """The record of how a folder of ours was made, None if it holds none."""
+    sidecar = (path.parent if is_pattern(path) else path) / SIDECAR
+    content = read_json(sidecar)
+    return checked_record(content.get(RECORD), sidecar) if isinstance(content, dict) else None

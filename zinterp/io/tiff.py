@@ -1,6 +1,5 @@
 """TIFF stacks: multi-page, ImageJ hyperstacks, OME-TIFF, BigTIFF, either byte order, any compression."""
 
-import json
 import logging
 import os
 import struct
@@ -15,8 +14,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
+from zinterp.io.record import parse_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
+from zinterp.io.tiff_record import padded, record_text, replace_record
 from zinterp.io.vendors import image_rows
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, decimal, in_unit, partial_path
 
@@ -152,6 +153,17 @@ def rows_to_read(tif: tifffile.TiffFile, rows: int, path: Path, options: InputOp
     return image
 
 
+def read_tiff_record(path: Path) -> dict[str, Any] | None:
+    """The record of how an output of ours was made, None if the file holds none. No pixels are read."""
+    try:
+        with reading(path), path.open("rb") as file, tifffile.TiffFile(file, name=path.name) as tif:
+            text = record_text(tif)
+    except InputError as error:
+        logger.debug("%s", error)  # also of metadata of other programs, without which the pixels can be read
+        return None
+    return parse_record(text, path)
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Turn everything that a broken file makes tifffile raise, or merely log as an error, into one InputError."""
@@ -264,12 +276,21 @@ class TiffWriter:
         OME-TIFF (BigTIFF beyond 4 GB) rather than ImageJ hyperstack.
     record : mapping
         How the volume was made, kept as JSON in ImageJ's info or the OME description.
+    record_room : int
+        Characters by which the record that ``finish`` gets may be longer.
     resume : bool
         Go on in the partial file that is there.
     """
 
     def __init__(
-        self, path: Path, info: VolumeInfo, *, ome: bool, record: Mapping[str, object], resume: bool = False
+        self,
+        path: Path,
+        info: VolumeInfo,
+        *,
+        ome: bool,
+        record: Mapping[str, object],
+        record_room: int = 0,
+        resume: bool = False,
     ) -> None:
         self.path = path
         self.partial = partial_path(path)
@@ -277,10 +298,10 @@ class TiffWriter:
         self._ome = ome
         try:
             if not resume:
-                lay_out(self.partial, info, ome=ome, record=json.dumps(record))
+                lay_out(self.partial, info, ome=ome, record=padded(record, record_room))
                 reserve(self.partial, self.partial.stat().st_size)
             with tifffile.TiffFile(self.partial) as tif:
-                self._offset = int(tif.series[0].dataoffset or 0)
+                self._offset = int(tif.pages.first.dataoffsets[0])  # also where OME-XML is half replaced
                 if tif.filehandle.size < self._offset + info.bytes:
                     raise OutputError(f"{self.partial} was cut short: start again with --overwrite")
                 self._dtype = info.dtype.newbyteorder(tif.byteorder)
@@ -308,12 +329,17 @@ class TiffWriter:
         depth = self._info.shape[0]
         return stack * depth + z if self._ome else (time * depth + z) * self._info.channels + channel
 
-    def finish(self) -> None:
-        """Give the complete file its final name."""
+    def finish(self, record: Mapping[str, object] | None = None) -> None:
+        """Put the record in place of the first one, where one is given, and give the complete file its final name."""
         try:
+            if record is not None:
+                replace_record(self._file, self.partial, record, ome=self._ome)
+                self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             os.replace(self.partial, self.path)
+        except OutputError:
+            raise
         except OSError as error:
             raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
 
@@ -355,7 +381,7 @@ def ome_options(path: Path, info: VolumeInfo, axes: str, record: str) -> dict[st
     lengths = {f"PhysicalSize{axis}": v for axis, v in zip("ZYX", (size.z, size.y, size.x), strict=True) if v}
     units = {f"{name}Unit": "µm" for name in lengths}
     # an identifier that equal jobs share, so that they write the same bytes
-    identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{path.name} {info.shape} {record}')}"
+    identifier = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{path.name} {info.shape} {record.rstrip()}')}"
     metadata: dict[str, Any] = {"axes": axes, "UUID": identifier, "Description": record, **lengths, **units}
     if info.time_step and info.times > 1:
         metadata |= {"TimeIncrement": info.time_step, "TimeIncrementUnit": "s"}

@@ -51,6 +51,13 @@ def build_autoencoder(sizes: Sizes) -> "nn.Module":
     return Autoencoder(AutoencoderSize.from_json(sizes))
 
 
+def build_boundary_restoration(sizes: Sizes) -> "nn.Module":
+    """A BoundaryRestoration; ``sizes`` are the fields of BoundaryRestorationSize."""
+    from zinterp.models.boundary_restoration import BoundaryRestoration, BoundaryRestorationSize
+
+    return BoundaryRestoration(BoundaryRestorationSize.from_json(sizes))
+
+
 ARCHITECTURES: dict[str, Callable[[Sizes], "nn.Module"]] = {
     "mirror-unet": build_mirror_unet,
     "super-slomo": build_super_slomo,
@@ -61,6 +68,11 @@ ARCHITECTURES: dict[str, Callable[[Sizes], "nn.Module"]] = {
 
 FEATURE_NETWORKS: dict[str, Callable[[Sizes], "nn.Module"]] = {"autoencoder": build_autoencoder}
 """What does not interpolate, but tells how alike planes look."""
+
+RESTORERS: dict[str, Callable[[Sizes], "nn.Module"]] = {"boundary-restoration": build_boundary_restoration}
+"""What gives synthesised planes back the edges of acquired ones."""
+
+TRAINABLE = ARCHITECTURES | RESTORERS
 
 NETWORKS: dict[str, tuple[str, Sizes]] = {
     "fast": ("mirror-unet", {"channels": (16, 36, 64, 128, 128)}),

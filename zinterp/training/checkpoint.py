@@ -11,7 +11,7 @@ from torch import nn
 
 from zinterp.errors import BadOptionError, BadWeightsError, OutputError
 from zinterp.training.data import CropSampler
-from zinterp.training.held_out import HeldOut
+from zinterp.training.held_out import HeldOut, Score
 from zinterp.volume import partial_path
 
 CHECKPOINT_SUFFIX = ".checkpoint"
@@ -32,9 +32,9 @@ class Checkpoint:
         The one that learns, the moving average of its weights, and that average when it scored best.
     optimizer : torch.optim.Optimizer
     before, latest, after : float or None
-        Gains in dB on the held-out planes to judge by: of the weights that it started from, of the latest, of the best.
+        Scores on the held-out planes to judge by: of the weights that it started from, of the latest, of the best.
     best_choice : float or None
-        Gain of the best on the held-out planes to choose by.
+        Score of the best on the held-out planes to choose by.
     step, scores : int
         Steps done and scores taken.
     elapsed : float
@@ -55,10 +55,10 @@ class Checkpoint:
     scores: int = 0
     elapsed: float = 0.0
 
-    def score(self, held_out: HeldOut, precision: Any) -> None:
+    def score(self, held_out: HeldOut, score: Score, precision: Any) -> None:
         """Score the averaged weights, and keep them if they are the best; without held-out planes the latest are."""
-        choice = held_out.choose(self.average, precision)
-        self.latest = held_out.judge(self.average, precision)
+        choice = held_out.choose(score, precision)
+        self.latest = held_out.judge(score, precision)
         if choice is None or self.best_choice is None or choice > self.best_choice:
             self.best.load_state_dict(self.average.state_dict())
             self.best_choice, self.after = choice, self.latest

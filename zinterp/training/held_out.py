@@ -1,14 +1,16 @@
 """The planes that are kept from training, and what a network makes of them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from zinterp.models.mirror_unet import cubic_minus_linear
 from zinterp.training.data import Batch, CropSampler, Volume
+
+Score = Callable[[Batch], torch.Tensor]
+"""How good a network is on each crop of a batch, (N,)."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,28 +52,17 @@ class HeldOut:
         batches = [sampler.batch(BATCH) for _ in range(BATCHES)]
         return cls(tuple(batches[::2]), tuple(batches[1::2]))
 
-    def choose(self, network: Any, precision: Any) -> float | None:
-        """Gain on the crops to choose by."""
-        return gain(network, self.choosing, precision)
+    def choose(self, score: Score, precision: Any) -> float | None:
+        """Mean score on the crops to choose by; None if there are no crops."""
+        return mean_score(score, self.choosing, precision)
 
-    def judge(self, network: Any, precision: Any) -> float | None:
-        """Gain on the crops to judge by."""
-        return gain(network, self.judging, precision)
+    def judge(self, score: Score, precision: Any) -> float | None:
+        """Mean score on the crops to judge by; None if there are no crops."""
+        return mean_score(score, self.judging, precision)
 
 
-@torch.no_grad()
-def gain(network: Any, batches: Sequence[Batch], precision: Any) -> float | None:
-    """Mean gain in dB of a network over the better of linear and cubic, crop by crop; None if there are no crops."""
-    gains = []
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    for batch in batches:
-        planes, times, truth = (x.to(device) for x in (batch.around(network.context), batch.times, batch.targets))
-        t = times[..., None]
-        around = batch.around(2).to(device)
-        linear = (1 - t) * around[:, 1] + t * around[:, 2]
-        cubic = linear + cubic_minus_linear(around, t)
-        with precision:
-            ours = network(planes, times).planes[:, 0]
-        errors = [(x - truth[:, 0]).square().mean(dim=(1, 2)) + 1e-8 for x in (ours, linear, cubic)]
-        gains.append(10 * torch.log10(torch.minimum(errors[1], errors[2]) / errors[0]))
-    return float(torch.cat(gains).mean()) if gains else None
+def mean_score(score: Score, batches: Sequence[Batch], precision: Any) -> float | None:
+    """Mean over all crops of batches."""
+    with precision:
+        scores = [score(batch).float().cpu() for batch in batches]
+    return float(torch.cat(scores).mean()) if scores else None

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zinterp.interpolators.weights import load_features
 from zinterp.models.layers import warp
+from zinterp.models.mirror_unet import cubic_minus_linear
 from zinterp.models.motion import Details, blend
-from zinterp.training.data import Batch
+from zinterp.training.data import Augmentation, Batch
 from zinterp.training.losses import (
     deep_supervision,
     end_point_error,
@@ -38,11 +39,20 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """Base: AdamW, a cosine with a warm-up, gradients clipped by norm. ``moved`` crops of a batch have known motion."""
+    """Base: AdamW, a cosine with a warm-up, gradients clipped by norm. ``moved`` crops of a batch have known motion.
+
+    ``starts_useful`` is whether random weights already make something that a training must improve on.
+    """
 
     rate = 1.5e-3
     fine_tuning_rate = 3e-4
     moved = 0
+    starts_useful = False
+    augmentation = Augmentation()
+
+    def context(self, network: Any) -> int:
+        """Planes that crops have on each side of the gap."""
+        return int(network.context)
 
     def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
         """What takes the steps."""
@@ -59,6 +69,19 @@ class Objective:
     def __call__(self, network: Any, batch: Batch) -> Losses:
         """The losses of a network on a batch that is on its device."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def score(self, network: Any, batch: Batch) -> Tensor:
+        """How good a network is on each crop of a batch that is on its device, (N,): more is better.
+
+        Here it is the gain in decibels over the better of linear and cubic.
+        """
+        t, around = batch.times[..., None], batch.around(2)
+        linear = (1 - t) * around[:, 1] + t * around[:, 2]
+        cubic = linear + cubic_minus_linear(around, t)
+        ours = network(batch.around(network.context), batch.times).planes[:, 0]
+        errors = [(x - batch.targets[:, 0]).square().mean(dim=(1, 2)) + 1e-8 for x in (ours, linear, cubic)]
+        return 10 * torch.log10(torch.minimum(errors[1], errors[2]) / errors[0])
 
 
 def warm_up(step: int, done: float) -> float:

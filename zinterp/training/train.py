@@ -18,11 +18,12 @@ from torch import nn
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError, TrainingError
 from zinterp.interpolators.network import choose_device, choose_precision
 from zinterp.interpolators.weights import load_network, save_network, sha256_of
-from zinterp.models import ARCHITECTURES
+from zinterp.models import ARCHITECTURES, RESTORERS, TRAINABLE
 from zinterp.training.checkpoint import CHECKPOINT_SUFFIX, Checkpoint
 from zinterp.training.data import Augmentation, Batch, CropSampler, Volume
-from zinterp.training.held_out import HeldOut, split
+from zinterp.training.held_out import HeldOut, Score, split
 from zinterp.training.objectives import OBJECTIVES, Objective
+from zinterp.training.restoration import ForBoundaryRestoration
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +39,8 @@ class TrainingOptions:
     """Everything that decides the outcome, recorded with the weights.
 
     ``crop`` None is 96 or the next multiple that the network takes; ``learning_rate`` None is what suits the network
-    and its weights; ``gaps`` None is 2 to 9, and 2 to 4 where planes are hidden along z only; ``loss_weights`` replaces
-    those of the network's objective by name.
+    and its weights; ``gaps`` None is 2 to 9, and 2 to 4 where planes are hidden along z only; ``augmentation`` None is
+    that of the network's objective; ``loss_weights`` replaces some of its weights by name.
     """
 
     architecture: str = "mirror-unet"
@@ -54,12 +55,12 @@ class TrainingOptions:
     axes: tuple[int, ...] = (0, 1, 2)
     held_out: float = 0.2
     seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation | None = None
     loss_weights: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.architecture not in ARCHITECTURES:
-            raise BadOptionError(f"unknown network {self.architecture!r}, expected one of {', '.join(ARCHITECTURES)}")
+        if self.architecture not in TRAINABLE:
+            raise BadOptionError(f"unknown network {self.architecture!r}, expected one of {', '.join(TRAINABLE)}")
         if (self.steps is None) == (self.minutes is None):
             raise BadOptionError("got both or neither of steps and minutes, expected one of them: how long to train")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and self.minutes <= 0):
@@ -85,23 +86,23 @@ class Progress:
     """Where training stands.
 
     ``done`` is in [0, 1]; ``loss_db`` the mean of 10 log10(MSE) over the crops since the last report, None without any;
-    ``held_out_gain_db`` the latest score on held-out planes, None before the first.
+    ``held_out`` the latest score on held-out planes, None before the first.
     """
 
     step: int
     done: float
     elapsed_s: float
     loss_db: float | None
-    held_out_gain_db: float | None
+    held_out: float | None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a training ended.
 
-    ``before`` and ``after`` are gains on the held-out planes in decibels over the better of linear and cubic: of the
-    weights that it started from (None for random ones) and of the best it came to; None where nothing was held out.
-    ``kept`` is whether weights were written: not if they are no better than those it started from.
+    ``before`` and ``after`` are scores on the held-out planes, more is better (see ``Objective.score``): of the weights
+    that it started from (None for random ones that make nothing useful) and of the best it came to; None where nothing
+    was held out. ``kept`` is whether weights were written: not if they are no better than those it started from.
     """
 
     before: float | None
@@ -161,11 +162,12 @@ def train(
     check_out(out, resume=resume, overwrite=overwrite)
     where = choose_device(device)
     torch.manual_seed(options.seed)
-    network: Any = load_network(init) if init else ARCHITECTURES[options.architecture](options.sizes)
+    known = RESTORERS if options.architecture in RESTORERS else ARCHITECTURES
+    network: Any = load_network(init, known) if init else known[options.architecture](options.sizes)
     network = network.to(where, memory_format=torch.channels_last).eval()
     objective = choose_objective(network.architecture, options.loss_weights)
     rate = options.learning_rate or (objective.fine_tuning_rate if init else objective.rate)
-    options = resolved(options, network, rate)
+    options = resolved(options, network, objective, rate)
     start = f"{init.name} {sha256_of(init)[:12]}" if init else "random weights"
     along, (low, high) = " and ".join("zyx"[axis] for axis in options.axes), options.chosen_gaps
     logger.info("planes are hidden along %s, gaps of %d to %d, starting from %s", along, low, high, start)
@@ -173,7 +175,7 @@ def train(
     crops: dict[str, Any] = {
         "gaps": options.chosen_gaps,
         "size": options.crop,
-        "context": max(network.context, CONTEXT),
+        "context": max(objective.context(network), CONTEXT),
     }
     held_out = HeldOut.draw(trailing, **crops)
     sampler = CropSampler(
@@ -194,8 +196,8 @@ def train(
     )
     if resume:
         state.load(sampler)
-    elif init:
-        state.before = held_out.judge(network, precision(where))
+    elif init or objective.starts_useful:
+        state.before = held_out.judge(scores(objective, network, where), precision(where))
         report(Progress(0, 0.0, 0.0, None, state.before))
     run(state, sampler, held_out, options, objective, rate, where, report, report_every)
     kept = state.before is None or (state.after is not None and state.after > state.before)
@@ -239,14 +241,14 @@ def run(
             scored = int(done * SCORES) > state.scores
             if scored:
                 state.scores = int(done * SCORES)
-                state.score(held_out, precision(device))
+                state.score(held_out, scores(objective, state.average, device), precision(device))
             if scored or state.elapsed - saved > CHECKPOINT_EVERY_S:
                 state.save(position)
                 saved = state.elapsed
             if scored or state.step % report_every == 0:
                 report(Progress(state.step, done, state.elapsed, mean_db(losses), state.latest))
                 losses.clear()
-    state.score(held_out, precision(device))
+    state.score(held_out, scores(objective, state.average, device), precision(device))
     report(Progress(state.step, 1.0, state.elapsed, mean_db(losses), state.latest))
 
 
@@ -265,6 +267,11 @@ def train_step(state: Checkpoint, batch: Batch, objective: Objective, rate: floa
     return losses.log_mse.item()
 
 
+def scores(objective: Objective, network: Any, device: torch.device) -> Score:
+    """How good a network is on each crop of a batch, wherever that is."""
+    return lambda batch: objective.score(network, batch.to(device))
+
+
 def check_finite(name: str, value: torch.Tensor, step: int) -> None:
     """Refuse to learn from what is not a number, before it is in the weights."""
     if not value.isfinite():
@@ -275,7 +282,7 @@ def check_finite(name: str, value: torch.Tensor, step: int) -> None:
 
 def choose_objective(architecture: str, weights: Mapping[str, float]) -> Objective:
     """What a network is trained for, some of its terms weighted otherwise."""
-    objective = OBJECTIVES[architecture]
+    objective = ForBoundaryRestoration if architecture in RESTORERS else OBJECTIVES[architecture]
     try:
         chosen = objective(**weights)
         if not all(math.isfinite(weight) and weight >= 0 for weight in weights.values()):
@@ -289,7 +296,7 @@ def choose_objective(architecture: str, weights: Mapping[str, float]) -> Objecti
         ) from error
 
 
-def resolved(options: TrainingOptions, network: Any, rate: float) -> TrainingOptions:
+def resolved(options: TrainingOptions, network: Any, objective: Objective, rate: float) -> TrainingOptions:
     """The options with nothing left open, checked against the network."""
     suited = network.multiple_of * math.ceil((options.crop or CROP) / network.multiple_of)
     if options.crop not in (None, suited):
@@ -303,6 +310,7 @@ def resolved(options: TrainingOptions, network: Any, rate: float) -> TrainingOpt
         crop=suited,
         learning_rate=rate,
         gaps=options.chosen_gaps,
+        augmentation=options.augmentation or objective.augmentation,
     )
 
 

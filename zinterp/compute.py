@@ -1,0 +1,133 @@
+"""One slab: acquired planes in, output planes out. Pure: nothing is read or written here."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from zinterp.drift import shifted
+from zinterp.finishing import Measures, Surroundings, finish
+from zinterp.interpolators import Interpolator
+from zinterp.interpolators.base import Uncertain
+from zinterp.job import Job
+from zinterp.plan import Slab
+from zinterp.pulsing import Statistics
+from zinterp.tiling import apply_tiled
+from zinterp.volume import Planes
+
+
+@dataclass(frozen=True)
+class Made:
+    """The output planes of a slab (n, Y, X) in the file's dtype, and what is known of each.
+
+    ``sigma`` (n, Y, X), float32, are deviations of the errors in grey levels, 0 on acquired planes; None where they are
+    not kept, or the model predicts none.
+    """
+
+    planes: Planes
+    sigma: NDArray[np.float32] | None
+    measures: list[Measures]
+
+
+def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Planes, *, keep_sigma: bool = False) -> Made:
+    """Input planes of a slab (n, Y, X) -> its output planes, both in the file's dtype.
+
+    Acquired planes are copied; the planes of one gap are made together, so that a network sees each gap once.
+    """
+    stack, first = job.stacks[slab.stack], slab.target.start
+    output = np.zeros((len(slab.target), *planes.shape[1:]), planes.dtype)
+    sigmas = np.zeros(output.shape, np.float32) if keep_sigma else None
+    measures: dict[int, Measures] = {}
+    for k in slab.target:
+        i, t = stack.grid.locate(k)
+        if not t:
+            acquired = slab.source.index(i)
+            output[k - first] = planes[acquired]
+            measures[k] = Measures(Statistics.of(normalized(job, slab, planes[acquired : acquired + 1])[0]))
+    for gap in gaps(job, slab, planes):
+        made, deviations = interpolate_gap(job, interpolator, gap)
+        around = Surroundings(gap.context)
+        for j, k in enumerate(gap.numbers):
+            finished = finish(
+                job.finishing,
+                made[j],
+                None if deviations is None else deviations[j],
+                around,
+                float(gap.times[j]),
+                (slab.stack, k),
+            )
+            output[k - first] = stack.normalizer.denormalize(finished.plane, planes.dtype)
+            measures[k] = finished.measures
+            if sigmas is not None and finished.sigma is not None:
+                sigmas[k - first] = finished.sigma * np.float32(stack.normalizer.high - stack.normalizer.low)
+    return Made(output, sigmas, [measures[k] for k in slab.target])
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What to make between two acquired planes: numbers of output planes, depths (K,), planes around (2c, Y, X)."""
+
+    numbers: list[int]
+    times: NDArray[np.float32]
+    context: NDArray[np.float32]
+
+
+def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
+    """The gaps of a slab in which planes are to be made; where drift is taken out, each depth has its own context."""
+    stack = job.stacks[slab.stack]
+    for i, group in groupby(slab.target, key=lambda k: stack.grid.locate(k)[0]):
+        located = [(k, t) for k in group if (t := stack.grid.locate(k)[1])]
+        if not located:
+            continue
+        around = stack.grid.around(i, job.needs.context)
+        context = context_planes(job, slab, planes, around)
+        if stack.drift is None:
+            yield Gap([k for k, _ in located], np.array([float(t) for _, t in located], np.float32), context)
+            continue
+        for k, t in located:
+            aligned = shifted(context, stack.drift.shifts_to(i, stack.grid.after(i), float(t), around))
+            yield Gap([k], np.array([float(t)], np.float32), aligned)
+
+
+def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:
+    """Some planes of a slab, normalised, shape (2 * context, Y, X)."""
+    return normalized(job, slab, planes[[slab.source.index(k) for k in around]])
+
+
+def normalized(job: Job, slab: Slab, planes: Planes) -> NDArray[np.float32]:
+    """Planes (n, Y, X) of a slab as the network sees them."""
+    if planes.dtype.kind == "f" and job.fill_nonfinite:
+        planes = np.stack([fill_nonfinite(plane) for plane in planes])
+    return job.stacks[slab.stack].normalizer.normalize(planes)
+
+
+def interpolate_gap(
+    job: Job, interpolator: Interpolator, gap: Gap
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Planes of one gap (K, Y, X), still normalised, and their deviations where the model predicts them."""
+    if isinstance(interpolator, Uncertain):
+        made = apply_tiled(both(interpolator, gap.times), gap.context, job.layout, batch=job.needs.batch)
+        return made[: len(gap.times)], made[len(gap.times) :]
+    return apply_tiled(
+        lambda tiles: interpolator(tiles, gap.times), gap.context, job.layout, batch=job.needs.batch
+    ), None
+
+
+def both(interpolator: Uncertain, times: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """A function of tiles (N, C, y, x) that returns planes and their deviations together, (N, 2K, y, x)."""
+    return lambda tiles: np.concatenate(interpolator.uncertainty(tiles, times), axis=1)
+
+
+def fill_nonfinite(plane: Planes) -> Planes:
+    """The plane with the nearest finite value in place of NaN and infinite ones, 0 if none is finite."""
+    bad = ~np.isfinite(plane)
+    if not bad.any():
+        return plane
+    if bad.all():
+        return np.zeros_like(plane)
+    nearest = ndimage.distance_transform_edt(bad, return_distances=False, return_indices=True)
+    filled: Planes = plane[tuple(nearest)]
+    return filled

@@ -1,0 +1,232 @@
+"""What is done to a synthesised plane before it is written: fallback, sharpening, evening out, grain; and its measures.
+
+Everything here sees whole planes, normalised, so that tiles leave no trace, and one gap at a time, so that slabs leave
+none either. Acquired planes never come here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from zinterp.grain import add_grain, grain_generator
+from zinterp.interpolators.cubic import CubicInterpolator
+from zinterp.pulsing import Pair, Statistics
+from zinterp.sharpening import Sharpening, sharpen
+
+Plane = NDArray[np.float32]
+BLEND = 2.0  # pixels, over which cubic and synthesised pixels are blended
+STEEPNESS = 0.25  # of the threshold: deviations this far above and below are blended half way
+LEAST = 1e-5  # of the intensity range, under a grey level of 16 bit: what is less off is as it should be
+MOST_CONTRAST = 1.25  # times: contrast is not changed by more
+BLOCK = 128  # pixels along an edge of the regions that are looked at for doubt
+MOST_REGIONS = 8  # that are named of a plane
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """The steps that a job takes with each synthesised plane, in this order.
+
+    Parameters
+    ----------
+    fallback_above : float or None
+        Where the predicted deviation exceeds this part of the intensity range, the cubic value takes the pixel's place.
+    sharpening : Sharpening or None
+    even_contrast : bool
+        Give planes the contrast of their neighbours, where they differ more than these do. Their mean grey level is
+        evened out in any case.
+    grain_seed : int or None
+        Add the neighbours' grain, from this seed.
+    flag_below : float or None
+        Name planes and regions of which the predicted PSNR is less than so many decibels.
+    """
+
+    fallback_above: float | None = None
+    sharpening: Sharpening | None = None
+    even_contrast: bool = False
+    grain_seed: int | None = None
+    flag_below: float | None = None
+
+    def record(self) -> dict[str, Any]:
+        """All that decides grey values, as JSON holds it."""
+        settings = asdict(self)
+        settings.pop("flag_below")
+        return settings
+
+
+class Surroundings:
+    """The acquired planes around a gap (2c, Y, X), normalised, and what they let expect of a plane in it."""
+
+    def __init__(self, context: Plane) -> None:
+        self.context = context
+        middle = len(context) // 2
+        self.before, self.after = context[middle - 1], context[middle]
+        self.pair = Pair.of(self.before, self.after)
+
+
+class Region(NamedTuple):
+    """A square of which the network is unsure: its predicted PSNR in decibels, first row and column."""
+
+    decibels: float
+    row: int
+    column: int
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is known of an output plane only once it is made; grey levels are normalised.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of the plane.
+    expected, linear : Statistics or None
+        What lies between its neighbours' values, and what linear interpolation would have; None for acquired planes.
+    sharpening, radius : float or None
+        Amount and radius of the unsharp mask, None without.
+    fallback : float or None
+        Share of the plane that is cubic, 0 to 1; None without that option.
+    grain : float or None
+        Root mean square of the grain that was added, None without.
+    sigma : float or None
+        Mean predicted deviation; None where the model predicts none, and for acquired planes.
+    decibels : float or None
+        Predicted PSNR of the plane.
+    regions : tuple of Region
+        The least sure ones of those that were to be named.
+    """
+
+    statistics: Statistics
+    expected: Statistics | None = None
+    linear: Statistics | None = None
+    sharpening: float | None = None
+    radius: float | None = None
+    fallback: float | None = None
+    grain: float | None = None
+    sigma: float | None = None
+    decibels: float | None = None
+    regions: tuple[Region, ...] = ()
+
+
+class Finished(NamedTuple):
+    """A plane (Y, X), the deviations of its errors (Y, X) or None, and what was measured."""
+
+    plane: Plane
+    sigma: Plane | None
+    measures: Measures
+
+
+def finish(
+    finishing: Finishing, plane: Plane, sigma: Plane | None, around: Surroundings, t: float, number: tuple[int, int]
+) -> Finished:
+    """Take a synthesised plane through all steps.
+
+    Parameters
+    ----------
+    finishing : Finishing
+    plane, sigma : ndarray, shape (Y, X), float32, normalised
+        What the model made, and the deviations that it predicts; None if it predicts none.
+    around : Surroundings
+    t : float
+        Depth of the plane in the gap.
+    number : tuple of int
+        Stack and output plane, by which grain is drawn.
+
+    Returns
+    -------
+    Finished
+        What sharpening and grain add counts as further deviation.
+    """
+    known: dict[str, float] = {}
+    if finishing.fallback_above is not None and sigma is not None:
+        plane, known["fallback"] = fall_back(plane, sigma, around.context, t, finishing.fallback_above)
+    if finishing.sharpening is not None:
+        before = plane
+        plane, known["sharpening"], known["radius"] = sharpen(
+            plane, around.before, around.after, t, finishing.sharpening
+        )
+        sigma = widened(sigma, plane - before)
+    plane = even_out(plane, around, t, contrast=finishing.even_contrast)
+    if finishing.grain_seed is not None:
+        rng = grain_generator(finishing.grain_seed, *number)
+        plane, deviations = add_grain(plane, around.before, around.after, t, rng)
+        sigma = widened(sigma, deviations)
+        known["grain"] = float(np.sqrt(np.mean(deviations.astype(np.float64) ** 2)))
+    regions: list[Region] = []
+    if sigma is not None:
+        known |= {"sigma": float(sigma.mean(dtype=np.float64)), "decibels": decibels(sigma)}
+        if finishing.flag_below is not None:
+            regions = unsure(sigma, finishing.flag_below)
+    measures = Measures(
+        Statistics.of(plane), around.pair.expected(t), around.pair.blended(t), **known, regions=tuple(regions)
+    )
+    return Finished(plane, sigma, measures)
+
+
+def fall_back(plane: Plane, sigma: Plane, context: Plane, t: float, threshold: float) -> tuple[Plane, float]:
+    """Blend towards the cubic value where deviations exceed a threshold -> the plane, and the cubic share of it."""
+    middle = len(context) // 2
+    near = context[[max(middle - 2, 0), middle - 1, middle, min(middle + 1, len(context) - 1)]]
+    cubic = CubicInterpolator()(near[None], np.array([t], np.float32))[0, 0]
+    excess = (sigma / np.float32(threshold) - 1) / np.float32(STEEPNESS)
+    share = ndimage.gaussian_filter(np.clip((excess + 1) / 2, 0, 1), BLEND, truncate=3)
+    return plane + share * (cubic - plane), float(share.mean(dtype=np.float64))
+
+
+def even_out(plane: Plane, around: Surroundings, t: float, *, contrast: bool) -> Plane:
+    """Give a plane the mean, and if asked for the contrast, that lie between its neighbours', where it is far off.
+
+    Far is further than these two differ from each other.
+    """
+    pair, found, expected = around.pair, Statistics.of(plane), around.pair.expected(t)
+    mean, gain = found.mean, 1.0
+    if abs(found.mean - expected.mean) > abs(pair.after.mean - pair.before.mean) + LEAST:
+        mean = expected.mean
+    far = abs(found.contrast - expected.contrast) > abs(pair.after.contrast - pair.before.contrast) + LEAST
+    if contrast and far and found.contrast > 0:
+        gain = float(np.clip(expected.contrast / found.contrast, 1 / MOST_CONTRAST, MOST_CONTRAST))
+    if gain == 1 and mean == found.mean:
+        return plane
+    return np.float32(mean) + np.float32(gain) * (plane - np.float32(found.mean))
+
+
+def widened(sigma: Plane | None, added: Plane) -> Plane | None:
+    """Deviations when something independent, of this size, is added."""
+    return None if sigma is None else np.hypot(sigma, added)
+
+
+def decibels(sigma: Plane) -> float:
+    """The PSNR that deviations let expect, the intensity range being 1; at most 120 dB."""
+    return float(-10 * np.log10(max(float(np.mean(np.square(sigma, dtype=np.float64))), 1e-12)))
+
+
+def unsure(sigma: Plane, threshold: float) -> list[Region]:
+    """The squares of a plane whose predicted PSNR is below a threshold, the least sure first, eight at most."""
+    height, width = sigma.shape
+    regions = [
+        Region(round(decibels(sigma[y : y + BLOCK, x : x + BLOCK]), 2), y, x)
+        for y in range(0, height, BLOCK)
+        for x in range(0, width, BLOCK)
+    ]
+    return sorted(region for region in regions if region.decibels < threshold)[:MOST_REGIONS]
+
+
+def to_json(measures: Sequence[Measures]) -> list[dict[str, Any]]:
+    """Measures of a slab's planes as a journal keeps them."""
+    return [asdict(row) for row in measures]
+
+
+def from_json(rows: Sequence[dict[str, Any]]) -> list[Measures]:
+    """What ``to_json`` made, back."""
+    statistics = ("statistics", "expected", "linear")
+    return [
+        Measures(
+            **{name: value for name, value in row.items() if name not in (*statistics, "regions")},
+            **{name: Statistics(**row[name]) if row[name] else None for name in statistics},  # type: ignore[arg-type]
+            regions=tuple(Region(*region) for region in row["regions"]),
+        )
+        for row in rows
+    ]

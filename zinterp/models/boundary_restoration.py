@@ -1,0 +1,112 @@
+"""BoundaryRestoration: a small residual U-Net that gives synthesised planes back the edges of acquired ones.
+
+A network that is trained for the least squared error shows the mean of all planes that could have been there, which is
+smoother than each of them. This one sees such a plane beside the two acquired ones and adds what is missing. As in
+MirrorUNet, everything is seen in local units, both sides of the gap are treated alike, and what is added is a bounded
+multiple of how far the two acquired planes disagree: where they are equal nothing is added, whatever the weights are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zinterp.models.layers import Prediction, local_mean, local_rms, starting_at_zero
+from zinterp.models.mirror_unet import FLOOR, MOST, WINDOW, Encoder, UpwardPath
+
+BOUND = 3.0  # no pixel is changed by more than this many times the local disagreement of the acquired planes
+
+
+@dataclass(frozen=True)
+class BoundaryRestorationSize:
+    """Channels of each level, the finest first, all even."""
+
+    channels: tuple[int, ...] = (16, 36, 64, 96)
+
+    @classmethod
+    def from_json(cls, sizes: Mapping[str, object]) -> "BoundaryRestorationSize":
+        """From what ``dataclasses.asdict`` and JSON made of one.
+
+        Raises
+        ------
+        ValueError
+            If a field is unknown, or the channels are not a list of two or more even numbers.
+        """
+        channels = sizes.get("channels", cls.channels)
+        if set(sizes) - {"channels"} or not isinstance(channels, list | tuple):
+            raise ValueError(f"got sizes {dict(sizes)}, expected 'channels': a list of even numbers")
+        if len(channels) < 2 or not all(isinstance(c, int) and c > 0 and c % 2 == 0 for c in channels):
+            raise ValueError(f"got channels {channels}, expected two or more even numbers")
+        return cls(tuple(channels))
+
+
+class BoundaryRestoration(nn.Module):
+    """Restore synthesised planes, and say how far off they then may be.
+
+    Parameters
+    ----------
+    size : BoundaryRestorationSize
+
+    Attributes
+    ----------
+    multiple_of : int
+        Height and width of the planes must be multiples of this.
+    overlap : int
+        Pixels that neighbouring tiles should share.
+    bytes_per_pixel : tuple of int
+        Measured peak of a call, rounded up, in float32 and in fewer bits.
+    """
+
+    architecture = "boundary-restoration"
+    multiple_of = WINDOW
+    overlap = 128
+    bytes_per_pixel = (1000, 700)
+
+    def __init__(self, size: BoundaryRestorationSize | None = None) -> None:
+        super().__init__()
+        self.size = size or BoundaryRestorationSize()
+        channels = self.size.channels
+        self.encoder = Encoder(2 * 5, channels)
+        self.decoder = UpwardPath(channels)
+        self.head = starting_at_zero(nn.Conv2d(channels[0] // 2, 2, 3, padding=1))
+
+    def forward(self, neighbours: Tensor, plane: Tensor, sigma: Tensor, times: Tensor) -> Prediction:
+        """Restore one plane of each gap.
+
+        Parameters
+        ----------
+        neighbours : Tensor, shape (N, 2, H, W), float32
+            The acquired planes before and after, normalised to about [0, 1].
+        plane, sigma : Tensor, shape (N, 1, H, W), float32
+            The synthesised plane and the standard deviations of its errors.
+        times : Tensor, shape (N,), float32
+            Its depths in the gap, in (0, 1).
+
+        Returns
+        -------
+        Prediction
+            The restored plane and the standard deviations of its errors, each (N, 1, H, W), float32.
+        """
+        disagreement = local_rms(neighbours[:, 1:] - neighbours[:, :1], WINDOW)  # (N, 1, H, W)
+        unit = disagreement.clamp(min=FLOOR)
+        centred = plane - local_mean(plane, WINDOW)
+        contrast = local_rms(centred, WINDOW).clamp(min=FLOOR)
+        scene = (centred / unit, centred / contrast, (sigma / unit).log(), (unit / contrast).log())
+        shared = [x.clamp(-MOST, MOST) for x in scene]
+        apart = ((neighbours - plane) / unit).clamp(-MOST, MOST)
+        seen = torch.cat((apart[:, :1], *shared, apart[:, 1:], *shared), dim=1)
+        decoded = self.decode(self.encoder(seen.contiguous(memory_format=torch.channels_last)), times)
+        with torch.autocast(plane.device.type, enabled=False):
+            both = torch.cat((self.head.weight, self.head.weight), dim=1)
+            missing, doubt = F.conv2d(decoded.float(), both, self.head.bias, padding=1).chunk(2, dim=1)
+            restored = plane + disagreement * BOUND * torch.tanh(missing / BOUND)
+            return Prediction(restored, sigma * torch.exp(torch.tanh(doubt)))
+
+    def decode(self, features: list[Tensor], t: Tensor) -> Tensor:
+        """Features of each level and t (N,) -> (N, C_0, H, W)."""
+        x = self.decoder.start(features, t)
+        for i, skip in enumerate(features[-2::-1]):
+            x = self.decoder.refine(i, self.decoder.time[i](self.decoder.up(i, x) + skip, t))
+        return x

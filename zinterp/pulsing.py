@@ -1,0 +1,186 @@
+"""Whether a stack pulses: how brightness, contrast and sharpness of its planes change from acquired to synthesised."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = NDArray[Any]
+STRIP, MOST_PIXELS = 64, 2**22  # rows, and pixels that are looked at in each plane
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Of one plane, in grey levels.
+
+    Parameters
+    ----------
+    mean : float
+    contrast : float
+        Standard deviation.
+    gradient_energy : float
+        Mean square of the gradient, by central differences along y and x, per pixel squared.
+    """
+
+    mean: float
+    contrast: float
+    gradient_energy: float
+
+    @classmethod
+    def of(cls, plane: Plane) -> Self:
+        """Measure a plane (Y, X) of finite values, a large one in strips of rows."""
+        strips = sampled_strips(plane)
+        mean = mean_of(strips)
+        variance, energy = products(strips, strips, mean, mean)
+        return cls(mean, variance**0.5, energy)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Statistics of two acquired planes and how alike they are, from which follow those of any mixture of both.
+
+    ``covariance`` is of their grey levels, ``coenergy`` the mean product of their gradients.
+    """
+
+    before: Statistics
+    after: Statistics
+    covariance: float
+    coenergy: float
+
+    @classmethod
+    def of(cls, before: Plane, after: Plane) -> Self:
+        """Measure two planes (Y, X) of one shape."""
+        one, two = Statistics.of(before), Statistics.of(after)
+        return cls(one, two, *products(sampled_strips(before), sampled_strips(after), one.mean, two.mean))
+
+    def expected(self, t: float) -> Statistics:
+        """What an acquired plane at depth t is expected to have: the values in between."""
+        pairs = zip(vars(self.before).values(), vars(self.after).values(), strict=True)
+        return Statistics(*((1 - t) * a + t * b for a, b in pairs))
+
+    def blended(self, t: float) -> Statistics:
+        """What linear interpolation at depth t has."""
+        a, b, s = self.before, self.after, 1 - t
+        variance = (s * a.contrast) ** 2 + (t * b.contrast) ** 2 + 2 * s * t * self.covariance
+        energy = s * s * a.gradient_energy + t * t * b.gradient_energy + 2 * s * t * self.coenergy
+        return Statistics(s * a.mean + t * b.mean, max(variance, 0.0) ** 0.5, max(energy, 0.0))
+
+
+def sampled_strips(plane: Plane) -> list[NDArray[np.float32]]:
+    """A plane as float32, or, beyond four million pixels, strips of 64 rows from all over it."""
+    height, width = plane.shape
+    if plane.size <= MOST_PIXELS:
+        return [plane.astype(np.float32)]
+    count = max(MOST_PIXELS // (STRIP * width), 1)
+    starts = np.linspace(0, height - min(STRIP, height), count).astype(int)
+    return [plane[start : start + STRIP].astype(np.float32) for start in starts]
+
+
+def mean_of(strips: Sequence[NDArray[np.float32]]) -> float:
+    """Mean of all pixels."""
+    return float(sum(strip.sum(dtype=np.float64) for strip in strips) / sum(strip.size for strip in strips))
+
+
+def products(
+    ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], mean: float, other_mean: float
+) -> tuple[float, float]:
+    """Mean products of two planes' deviations from their means, and of their gradients."""
+    levels = gradients = 0.0
+    for one, other in zip(ones, others, strict=True):
+        a, b = one - np.float32(mean), other - np.float32(other_mean)
+        levels += dot(a, b)
+        for axis in (0, 1):
+            if a.shape[axis] > 1:
+                slope = np.gradient(a, axis=axis)
+                gradients += dot(slope, slope if one is other else np.gradient(b, axis=axis))
+    count = sum(strip.size for strip in ones)
+    return levels / count, gradients / count
+
+
+def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Sum of the products of all elements, summed up in float32 along rows alone."""
+    return float(np.einsum("ij,ij->i", a, b).sum(dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """Statistics of a synthesised plane at depth t, of what was expected there, and of linear interpolation."""
+
+    t: float
+    measured: Statistics
+    expected: Statistics
+    linear: Statistics
+
+
+@dataclass(frozen=True)
+class Pulsing:
+    """How strongly a stack pulses, as parts of one: of the contrast for mean and contrast, else of gradient energy.
+
+    Synthesised planes are compared with what lies between the values of their two neighbours; what is left is averaged
+    over all gaps, depth by depth. The standard deviation of this profile, acquired planes with their 0 in it, is the
+    root of the power of all components along z whose period is a gap.
+
+    Parameters
+    ----------
+    mean, contrast, gradient_energy : float
+        Each 0 where nothing pulses.
+    """
+
+    mean: float
+    contrast: float
+    gradient_energy: float
+
+    @property
+    def index(self) -> float:
+        """The strongest of the three."""
+        return max(self.mean, self.contrast, self.gradient_energy)
+
+
+def pulsing(planes: Sequence[Synthesised], *, linear: bool = False) -> Pulsing:
+    """The pulsing of synthesised planes, or of linear interpolation in their place.
+
+    Parameters
+    ----------
+    planes : sequence of Synthesised
+        All of one stack.
+    linear : bool
+        Of linear interpolation in their place.
+
+    Returns
+    -------
+    Pulsing
+        Zeros where there is no plane.
+    """
+    if not planes:
+        return Pulsing(0.0, 0.0, 0.0)
+    contrast = float(np.mean([plane.expected.contrast for plane in planes])) or 1.0
+    energy = float(np.mean([plane.expected.gradient_energy for plane in planes])) or 1.0
+    scales = {"mean": contrast, "contrast": contrast, "gradient_energy": energy}
+    values = {}
+    for name, scale in scales.items():
+        off: dict[float, list[float]] = defaultdict(list)
+        for plane in planes:
+            had = plane.linear if linear else plane.measured
+            off[round(plane.t, 6)].append(getattr(had, name) - getattr(plane.expected, name))
+        profile = np.array([0.0, *(np.mean(residuals) for residuals in off.values())])
+        values[name] = float(profile.std()) / scale
+    return Pulsing(**values)
+
+
+def own_variation(acquired: Iterable[Statistics]) -> Pulsing:
+    """How much acquired planes differ from what their two neighbours let expect, as parts like those of ``Pulsing``.
+
+    A plane is compared with the mean of those before and after it, and the root mean square of what is left is divided
+    by what independent scatter would make of one; zeros for fewer than three planes.
+    """
+    rows = list(acquired)
+    if len(rows) < 3:
+        return Pulsing(0.0, 0.0, 0.0)
+    table = np.array([[getattr(row, field.name) for field in fields(Statistics)] for row in rows])
+    second = table[1:-1] - (table[:-2] + table[2:]) / 2
+    scatter = np.sqrt(np.mean(second**2, axis=0) / 1.5)
+    contrast, energy = table[:, 1].mean() or 1.0, table[:, 2].mean() or 1.0
+    return Pulsing(*(float(x) for x in scatter / [contrast, contrast, energy]))

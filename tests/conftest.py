@@ -18,7 +18,7 @@ Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
 DATA = Path(os.environ.get("ZINTERP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
 
 
 @pytest.fixture(scope="session")

@@ -398,7 +398,7 @@ def test_an_output_that_cannot_be_created_leaves_no_journal(tmp_path: Path, monk
     def fail(*_: object, **__: object) -> None:
         raise OutputError("cannot write")
 
-    monkeypatch.setattr("zinterp.pipeline.create_volume", fail)
+    monkeypatch.setattr("zinterp.outputs.create_volume", fail)
     with pytest.raises(OutputError, match="cannot write"):
         upsample(source, factor=2, model="linear")
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]

@@ -41,8 +41,8 @@ def test_the_output_keeps_the_table_that_is_written(suffix: str, tmp_path: Path)
     rows = rows_of(table.read_text())
     assert len(rows) == 42
     assert list(rows[0]) == list(COLUMNS)
-    assert list(rows[8].values()) == ["0", "1", "1", "0.11", "synthesised", "0", "1", "0.5", "cubic"]
-    assert list(rows[41].values()) == ["2", "1", "6", "0.16", "acquired", "3", "3", "0", ""]
+    assert list(rows[8].values())[:14] == ["0", "1", "1", "0.11", "synthesised", "0", "1", "0.5", "cubic", *[""] * 5]
+    assert list(rows[41].values())[:15] == ["2", "1", "6", "0.16", "acquired", "3", "3", "0", *[""] * 7]
 
 
 def test_the_table_never_replaces_anything_but_a_table(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy import ndimage
 from zinterp.drift import shifted
 from zinterp.finishing import Measures, Surroundings, finish
 from zinterp.interpolators import Interpolator
-from zinterp.interpolators.base import Uncertain
+from zinterp.interpolators.base import Restoring, Uncertain
 from zinterp.job import Job
 from zinterp.plan import Slab
 from zinterp.pulsing import Statistics
@@ -48,13 +49,14 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
             output[k - first] = planes[acquired]
             measures[k] = Measures(Statistics.of(normalized(job, slab, planes[acquired : acquired + 1])[0]))
     for gap in gaps(job, slab, planes):
-        made, deviations = interpolate_gap(job, interpolator, gap)
+        raw = interpolate_gap(job, interpolator, gap)
         around = Surroundings(gap.context)
         for j, k in enumerate(gap.numbers):
             finished = finish(
                 job.finishing,
-                made[j],
-                None if deviations is None else deviations[j],
+                raw.planes[j],
+                None if raw.sigma is None else raw.sigma[j],
+                None if raw.restored is None else raw.restored[j],
                 around,
                 float(gap.times[j]),
                 (slab.stack, k),
@@ -104,21 +106,30 @@ def normalized(job: Job, slab: Slab, planes: Planes) -> NDArray[np.float32]:
     return job.stacks[slab.stack].normalizer.normalize(planes)
 
 
-def interpolate_gap(
-    job: Job, interpolator: Interpolator, gap: Gap
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Planes of one gap (K, Y, X), still normalised, and their deviations where the model predicts them."""
+class Raw(NamedTuple):
+    """What the model makes of a gap, normalised, (K, Y, X): planes, deviations, restored planes."""
+
+    planes: NDArray[np.float32]
+    sigma: NDArray[np.float32] | None = None
+    restored: NDArray[np.float32] | None = None
+
+
+def interpolate_gap(job: Job, interpolator: Interpolator, gap: Gap) -> Raw:
+    """Run the model on a gap, tile by tile; all that it makes goes through the tiles together."""
+
+    def tiled(function: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
+        def joined(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
+            return np.concatenate(function(tiles), axis=1)
+
+        made = apply_tiled(joined, gap.context, job.layout, batch=job.needs.batch)
+        return np.split(made, len(made) // len(gap.times))
+
+    if isinstance(interpolator, Restoring):
+        planes, restored, sigma = tiled(lambda tiles: interpolator.restored(tiles, gap.times))
+        return Raw(planes, sigma, restored)
     if isinstance(interpolator, Uncertain):
-        made = apply_tiled(both(interpolator, gap.times), gap.context, job.layout, batch=job.needs.batch)
-        return made[: len(gap.times)], made[len(gap.times) :]
-    return apply_tiled(
-        lambda tiles: interpolator(tiles, gap.times), gap.context, job.layout, batch=job.needs.batch
-    ), None
-
-
-def both(interpolator: Uncertain, times: NDArray[np.float32]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """A function of tiles (N, C, y, x) that returns planes and their deviations together, (N, 2K, y, x)."""
-    return lambda tiles: np.concatenate(interpolator.uncertainty(tiles, times), axis=1)
+        return Raw(*tiled(lambda tiles: interpolator.uncertainty(tiles, gap.times)))
+    return Raw(*tiled(lambda tiles: [interpolator(tiles, gap.times)]))
 
 
 def fill_nonfinite(plane: Planes) -> Planes:

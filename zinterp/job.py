@@ -234,7 +234,9 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
     fixed = 2 * needs.context * pixels * (3 * item + 8)  # context planes as read, twice ahead, and as float32
-    each = pixels * (4 * item + 60)  # one plane and its deviations computed, blended in float64, waiting to be written
+    each = pixels * (
+        4 * item + 12 + 12 * needs.outputs
+    )  # one plane computed, blended in float64, waiting to be written
     affordable = (memory // 2 - fixed) // each
     if affordable < 1:
         raise BadVolumeError(

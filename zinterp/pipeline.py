@@ -20,7 +20,7 @@ from zinterp.finishing import Measures, to_json
 from zinterp.geometry import place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
-from zinterp.io import check_dtype, check_free, check_target, on_disk, open_volume
+from zinterp.io import check_dtype, check_free, check_target, open_volume, recorded_name
 from zinterp.job import Job, check_output, default_target, fingerprint, plan_job
 from zinterp.journal import Journal, journal_path, locked
 from zinterp.options import UpsampleOptions
@@ -274,7 +274,7 @@ def run_job(
     journal = Journal(target, fingerprint(source, job, options), resume=resume)
     record = {
         "program": f"zinterp {zinterp.__version__}",
-        "source": name_in_record(source),
+        "source": recorded_name(source),
         **job.record(),
         "planes": planes_table(job),
     }
@@ -309,12 +309,6 @@ def run_job(
             describe(sorted(doubled, key=lambda duplicate: duplicate.plane)),
         )
     return outcome
-
-
-def name_in_record(source: Path) -> str:
-    """The input's name, with the level or dataset in it."""
-    folder = on_disk(source).parent
-    return str(source.relative_to(folder)) if source.is_relative_to(folder) else source.name
 
 
 def is_passing(error: BaseException) -> bool:

@@ -41,6 +41,8 @@ class PlaneRow:
         What synthesised it, with the hash of its weights; "" where it was acquired.
     restoration : str
         What restored its boundaries, with the hash of its weights; "" where nothing did.
+    restoration_amount : float or None
+        How many times what it adds was added; None without.
     grain_seed : int or None
         Of the grain that was added; None without.
     sharpening, sharpening_radius : float or None
@@ -51,7 +53,7 @@ class PlaneRow:
         Mean predicted deviation of its errors in grey levels; None where it was acquired or the model predicts none.
     mean, contrast, gradient_energy : float or None
         Statistics of the plane in grey levels: mean, standard deviation, mean square of the gradient. Like all from
-        ``sharpening`` on they are None until the plane is made.
+        ``restoration_amount`` on they are None until the plane is made.
     """
 
     time: int
@@ -65,6 +67,7 @@ class PlaneRow:
     model: str
     restoration: str
     grain_seed: int | None
+    restoration_amount: float | None = None
     sharpening: float | None = None
     sharpening_radius: float | None = None
     fallback: float | None = None
@@ -77,7 +80,10 @@ class PlaneRow:
 RESERVED = (".partial", ".journal", ".lock")
 """Suffixes of files that lie beside an unfinished output."""
 
-MEASURED = ("sharpening", "sharpening_radius", "fallback", "mean_sigma", "mean", "contrast", "gradient_energy")
+MEASURED = (
+    *("restoration_amount", "sharpening", "sharpening_radius", "fallback", "mean_sigma"),
+    *("mean", "contrast", "gradient_energy"),
+)
 COLUMNS = tuple(field.name for field in fields(PlaneRow))
 
 
@@ -115,6 +121,7 @@ def measured(row: PlaneRow, measures: Measures, normalizer: Normalizer) -> Plane
     scale, statistics = normalizer.high - normalizer.low, measures.statistics
     return replace(
         row,
+        restoration_amount=measures.restoration,
         sharpening=measures.sharpening,
         sharpening_radius=measures.radius,
         fallback=measures.fallback,

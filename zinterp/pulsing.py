@@ -1,7 +1,7 @@
 """Whether a stack pulses: how brightness, contrast and sharpness of its planes change from acquired to synthesised."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Plane = NDArray[Any]
-STRIP, MOST_PIXELS = 64, 2**22  # rows, and pixels that are looked at in each plane
+Convert = Callable[[Plane], NDArray[np.float32]]
+MOST_PIXELS = 2**20  # that are looked at in each plane
+STRIP, FEWEST_ROWS, STRIPS = 8, 3, 16  # rows of a strip, as many at least, and strips that are better than more rows
+
+
+def as_float32(plane: Plane) -> NDArray[np.float32]:
+    """Grey levels as they are."""
+    return plane.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -30,9 +37,9 @@ class Statistics:
     gradient_energy: float
 
     @classmethod
-    def of(cls, plane: Plane) -> Self:
-        """Measure a plane (Y, X) of finite values, a large one in strips of rows."""
-        strips = sampled_strips(plane)
+    def of(cls, plane: Plane, convert: Convert = as_float32) -> Self:
+        """Measure a plane (Y, X) of finite values, a large one in strips of rows, after these are converted."""
+        strips = [convert(strip) for strip in sampled_strips(plane)]
         mean = mean_of(strips)
         variance, energy = products(strips, strips, mean, mean)
         return cls(mean, variance**0.5, energy)
@@ -54,7 +61,8 @@ class Pair:
     def of(cls, before: Plane, after: Plane) -> Self:
         """Measure two planes (Y, X) of one shape."""
         one, two = Statistics.of(before), Statistics.of(after)
-        return cls(one, two, *products(sampled_strips(before), sampled_strips(after), one.mean, two.mean))
+        strips = ([as_float32(strip) for strip in sampled_strips(plane)] for plane in (before, after))
+        return cls(one, two, *products(*strips, one.mean, two.mean))
 
     def expected(self, t: float) -> Statistics:
         """What an acquired plane at depth t is expected to have: the values in between."""
@@ -69,14 +77,15 @@ class Pair:
         return Statistics(s * a.mean + t * b.mean, max(variance, 0.0) ** 0.5, max(energy, 0.0))
 
 
-def sampled_strips(plane: Plane) -> list[NDArray[np.float32]]:
-    """A plane as float32, or, beyond four million pixels, strips of 64 rows from all over it."""
+def sampled_strips(plane: Plane) -> list[Plane]:
+    """A plane, or, beyond a million pixels, strips of a few rows from all over it."""
     height, width = plane.shape
-    if plane.size <= MOST_PIXELS:
-        return [plane.astype(np.float32)]
-    count = max(MOST_PIXELS // (STRIP * width), 1)
-    starts = np.linspace(0, height - min(STRIP, height), count).astype(int)
-    return [plane[start : start + STRIP].astype(np.float32) for start in starts]
+    if plane.size <= MOST_PIXELS or height < 2 * STRIP:
+        return [plane]
+    rows = min(max(MOST_PIXELS // (STRIPS * width), FEWEST_ROWS), STRIP)
+    count = max(MOST_PIXELS // (rows * width), 2)
+    starts = ((np.arange(count) + 0.5) * height / count - rows / 2).astype(int)
+    return [plane[start : start + rows] for start in starts]
 
 
 def mean_of(strips: Sequence[NDArray[np.float32]]) -> float:
@@ -88,21 +97,22 @@ def products(
     ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], mean: float, other_mean: float
 ) -> tuple[float, float]:
     """Mean products of two planes' deviations from their means, and of their gradients."""
+    inner = slice(1, -1) if len(ones) > 1 else slice(None)  # rows of a strip whose neighbours are in it
     levels = gradients = 0.0
     for one, other in zip(ones, others, strict=True):
         a, b = one - np.float32(mean), other - np.float32(other_mean)
         levels += dot(a, b)
         for axis in (0, 1):
             if a.shape[axis] > 1:
-                slope = np.gradient(a, axis=axis)
-                gradients += dot(slope, slope if one is other else np.gradient(b, axis=axis))
-    count = sum(strip.size for strip in ones)
-    return levels / count, gradients / count
+                slope = np.gradient(a, axis=axis)[inner]
+                gradients += dot(slope, slope if one is other else np.gradient(b, axis=axis)[inner])
+    count, inner_count = sum(strip.size for strip in ones), sum(strip[inner].size for strip in ones)
+    return levels / count, gradients / inner_count
 
 
 def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Sum of the products of all elements, summed up in float32 along rows alone."""
-    return float(np.einsum("ij,ij->i", a, b).sum(dtype=np.float64))
+    """Sum of the products of all elements, in float64, which squares of any float32 fit into."""
+    return float(np.einsum("ij,ij->", a, b, dtype=np.float64))
 
 
 @dataclass(frozen=True)
@@ -121,7 +131,8 @@ class Pulsing:
 
     Synthesised planes are compared with what lies between the values of their two neighbours; what is left is averaged
     over all gaps, depth by depth. The standard deviation of this profile, acquired planes with their 0 in it, is the
-    root of the power of all components along z whose period is a gap.
+    root of the power of all components along z whose period is a gap. Depths count as often as they occur, so that one
+    wide gap does not count for all, and acquired planes as often as the most frequent depth.
 
     Parameters
     ----------
@@ -165,8 +176,11 @@ def pulsing(planes: Sequence[Synthesised], *, linear: bool = False) -> Pulsing:
         for plane in planes:
             had = plane.linear if linear else plane.measured
             off[round(plane.t, 6)].append(getattr(had, name) - getattr(plane.expected, name))
+        counts = [len(residuals) for residuals in off.values()]
         profile = np.array([0.0, *(np.mean(residuals) for residuals in off.values())])
-        values[name] = float(profile.std()) / scale
+        weights = [max(counts), *counts]
+        middle = np.average(profile, weights=weights)
+        values[name] = float(np.average((profile - middle) ** 2, weights=weights)) ** 0.5 / scale
     return Pulsing(**values)
 
 

@@ -20,7 +20,7 @@ from zinterp.training.checkpoint import Checkpoint
 from zinterp.training.data import Batch
 from zinterp.training.held_out import HeldOut, mean_score, split
 from zinterp.training.losses import likelihood, log_mse
-from zinterp.training.objectives import ForMirrorUNet
+from zinterp.training.objectives import OBJECTIVES, ForMirrorUNet
 from zinterp.training.train import GAPS_ALONG_Z, Progress, TrainingOptions, resolved, train
 
 SMALL = {"sizes": {"channels": [8, 16, 16]}, "batch": 4, "crop": 32}
@@ -247,7 +247,7 @@ def test_crops_that_do_not_suit_the_network_are_refused(volume: np.ndarray, tmp_
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_crops_suit_networks_of_the_published_size_by_default(name: str) -> None:
     network = ARCHITECTURES[name](PUBLISHED[name])
-    options = resolved(TrainingOptions(name, steps=1), network, 1e-4)
+    options = resolved(TrainingOptions(name, steps=1), network, OBJECTIVES[name](), 1e-4)
     assert options.crop is not None
     assert options.crop >= 96
     assert options.crop % network.multiple_of == 0

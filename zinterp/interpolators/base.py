@@ -25,6 +25,8 @@ class Needs:
         Working memory for each pixel of a tile.
     batch : int
         Tiles that are worth taking in one call.
+    outputs : int
+        Values for each pixel of a plane: the plane, its deviation, the plane before it was restored.
     """
 
     context: int
@@ -32,6 +34,7 @@ class Needs:
     overlap: int = 0
     bytes_per_pixel: int = 64
     batch: int = 1
+    outputs: int = 1
 
 
 class Interpolator(Protocol):
@@ -55,3 +58,11 @@ class Uncertain(Protocol):
 
     def uncertainty(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes]:
         """As the call, and the standard deviations of the planes' errors, of the same shape and in the same unit."""
+
+
+@runtime_checkable
+class Restoring(Uncertain, Protocol):
+    """An interpolator that restores the boundaries in its planes."""
+
+    def restored(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes, Planes]:
+        """Planes as they were, planes restored, and the standard deviations of these."""

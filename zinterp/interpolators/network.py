@@ -1,8 +1,9 @@
 """A trained network as an interpolator: the one place where numpy becomes torch and back."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from zinterp.errors import BadOptionError
 from zinterp.interpolators.base import Needs, Planes
 from zinterp.models.layers import Prediction
 
+Made = TypeVar("Made")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GPU_BATCH = 4
 
@@ -49,34 +51,40 @@ class NetworkInterpolator:
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
-        return to_numpy(self.run(planes, times).planes)
-
-    @torch.inference_mode()
-    def run(self, planes: Planes, times: NDArray[np.float32]) -> Prediction:
-        """Run the network, its result still on the device."""
-        frames = torch.from_numpy(np.ascontiguousarray(planes)).to(self.device)
-        t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
-        try:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                return self.predict(frames, t)
-        except torch.OutOfMemoryError as error:
-            size = "x".join(map(str, planes.shape[2:]))
-            raise BadOptionError(
-                f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
-            ) from error
+        return to_numpy(self.run(self.predict, planes, times).planes)
 
     def predict(self, frames: torch.Tensor, t: torch.Tensor) -> Prediction:
         """Planes (N, 2 * context, Y, X) and times (N, K) on the device -> planes and deviations (N, K, Y, X)."""
         made: Prediction = self.network(frames, t)
         return made
 
+    @torch.inference_mode()
+    def run(
+        self, function: Callable[[torch.Tensor, torch.Tensor], Made], planes: Planes, times: NDArray[np.float32]
+    ) -> Made:
+        """Take planes and times to the device and apply a function to them, its result still there."""
+        frames = torch.from_numpy(np.ascontiguousarray(planes)).to(self.device)
+        t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
+        try:
+            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                return function(frames, t)
+        except torch.OutOfMemoryError as error:
+            size = "x".join(map(str, planes.shape[2:]))
+            raise BadOptionError(
+                f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
+            ) from error
+
 
 class UncertainNetworkInterpolator(NetworkInterpolator):
     """Run a network that predicts how far off it may be. See ``Uncertain``."""
 
+    def __init__(self, network: Any, **options: Any) -> None:
+        super().__init__(network, **options)
+        self.needs = replace(self.needs, outputs=2)
+
     def uncertainty(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes]:
         """Planes (N, 2 * context, Y, X) and times (K,) -> planes and standard deviations, each (N, K, Y, X)."""
-        made = self.run(planes, times)
+        made = self.run(self.predict, planes, times)
         assert made.sigma is not None
         return to_numpy(made.planes), to_numpy(made.sigma)
 
@@ -101,10 +109,21 @@ class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
             self.needs,
             multiple_of=math.lcm(self.needs.multiple_of, restoration.multiple_of),
             overlap=max(self.needs.overlap, restoration.overlap),
+            outputs=3,
         )
 
     def predict(self, frames: torch.Tensor, t: torch.Tensor) -> Prediction:
-        """Synthesise planes, then restore them one by one."""
+        """Synthesise planes and restore them."""
+        return self.both(frames, t)[1]
+
+    def restored(self, planes: Planes, times: NDArray[np.float32]) -> tuple[Planes, Planes, Planes]:
+        """Planes (N, 2 * context, Y, X) and times (K,) -> planes, planes restored, and the deviations of these."""
+        made, restored = self.run(self.both, planes, times)
+        assert restored.sigma is not None
+        return to_numpy(made.planes), to_numpy(restored.planes), to_numpy(restored.sigma)
+
+    def both(self, frames: torch.Tensor, t: torch.Tensor) -> tuple[Prediction, Prediction]:
+        """Synthesise planes, then restore them one by one: what was there before, and after."""
         made = super().predict(frames, t)
         assert made.sigma is not None
         middle = frames.shape[1] // 2
@@ -113,7 +132,7 @@ class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
             self.restoration(neighbours, made.planes[:, k : k + 1], made.sigma[:, k : k + 1], t[:, k])
             for k in range(t.shape[1])
         ]
-        return Prediction(*(torch.cat(each, dim=1) for each in zip(*restored, strict=True)))
+        return made, Prediction(*(torch.cat(each, dim=1) for each in zip(*restored, strict=True)))
 
 
 def interpolator_of(network: Any, *, restoration: Any = None, **options: Any) -> NetworkInterpolator:

@@ -111,7 +111,7 @@ def differences(planes: Tensor) -> Tensor:
 
 
 def census(planes: Tensor) -> Tensor:
-    """Soft signs of the differences of each pixel from those around it, (N, 48, H - 6, W - 6)."""
+    """Soft signs of the differences of each pixel from those around it, (N, 49, H - 6, W - 6)."""
     rows, columns = (n - CENSUS + 1 for n in planes.shape[2:])
     around = F.unfold(planes, CENSUS).reshape(len(planes), -1, rows, columns)
     middle = CENSUS * CENSUS // 2

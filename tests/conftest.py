@@ -14,6 +14,8 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from zinterp.interpolators.base import Needs
+
 Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
 DATA = Path(os.environ.get("ZINTERP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -38,6 +40,25 @@ def make_stack(shape: tuple[int, int, int] = (5, 40, 48), dtype: str = "uint8", 
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     return np.clip(limits.min + values * (float(limits.max) - limits.min), limits.min, limits.max).astype(dtype)
+
+
+class Doubtful:
+    """Linear interpolation, unsure by a fiftieth and half of what its neighbours differ. See ``Uncertain``."""
+
+    identity = "doubtful"
+    needs = Needs(context=2, multiple_of=4, overlap=8, outputs=2)
+
+    def __call__(self, planes: NDArray[np.float32], times: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Planes (N, 4, Y, X) and times (K,) -> (N, K, Y, X)."""
+        return self.uncertainty(planes, times)[0]
+
+    def uncertainty(
+        self, planes: NDArray[np.float32], times: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As the call, and deviations."""
+        before, step = planes[:, 1:2], planes[:, 2:3] - planes[:, 1:2]
+        made = before + times[:, None, None] * step
+        return made, np.broadcast_to(np.float32(0.02) + np.abs(step) / 2, made.shape)
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_uncertainty_is_in_grey_levels_and_none_for_acquired_planes(tile: int | 
 
 
 def test_uncertainty_is_refused_where_the_model_does_not_know_it() -> None:
-    with pytest.raises(BadOptionError, match="cubic does not know its uncertainty, expected one that does"):
+    with pytest.raises(BadOptionError, match="cubic does not know its uncertainty, which confidence, flags and"):
         interpolate_with_uncertainty(make_stack((4, 16, 16)), factor=2, model="cubic")
 
 

@@ -47,10 +47,12 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
         if not t:
             acquired = slab.source.index(i)
             output[k - first] = planes[acquired]
-            measures[k] = Measures(Statistics.of(normalized(job, slab, planes[acquired : acquired + 1])[0]))
+            filled = job.fill_nonfinite and planes.dtype.kind == "f"
+            finite = fill_nonfinite(planes[acquired]) if filled else planes[acquired]
+            measures[k] = Measures(Statistics.of(finite, stack.normalizer.normalize))
     for gap in gaps(job, slab, planes):
         raw = interpolate_gap(job, interpolator, gap)
-        around = Surroundings(gap.context)
+        around = Surroundings(gap.context, gap.acquired)
         for j, k in enumerate(gap.numbers):
             finished = finish(
                 job.finishing,
@@ -62,19 +64,23 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
                 (slab.stack, k),
             )
             output[k - first] = stack.normalizer.denormalize(finished.plane, planes.dtype)
-            measures[k] = finished.measures
+            measures[k] = finished.measures(Statistics.of(output[k - first], stack.normalizer.normalize))
             if sigmas is not None and finished.sigma is not None:
-                sigmas[k - first] = finished.sigma * np.float32(stack.normalizer.high - stack.normalizer.low)
+                sigmas[k - first] = stack.normalizer.denormalize_deviations(finished.sigma)
     return Made(output, sigmas, [measures[k] for k in slab.target])
 
 
 @dataclass(frozen=True)
 class Gap:
-    """What to make between two acquired planes: numbers of output planes, depths (K,), planes around (2c, Y, X)."""
+    """What to make between two acquired planes: numbers of output planes, depths (K,), planes around (2c, Y, X).
+
+    ``acquired`` (2, Y, X) are the middle two of these where drift was taken out of them, else None.
+    """
 
     numbers: list[int]
     times: NDArray[np.float32]
     context: NDArray[np.float32]
+    acquired: NDArray[np.float32] | None = None
 
 
 def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
@@ -91,7 +97,8 @@ def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
             continue
         for k, t in located:
             aligned = shifted(context, stack.drift.shifts_to(i, stack.grid.after(i), float(t), around))
-            yield Gap([k], np.array([float(t)], np.float32), aligned)
+            middle = len(context) // 2
+            yield Gap([k], np.array([float(t)], np.float32), aligned, context[middle - 1 : middle + 1])
 
 
 def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:

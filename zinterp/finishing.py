@@ -4,8 +4,9 @@ Everything here sees whole planes, normalised, so that tiles leave no trace, and
 none either. Acquired planes never come here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,10 +19,11 @@ from zinterp.pulsing import Pair, Statistics, products, sampled_strips
 from zinterp.sharpening import Sharpening, sharpen
 
 Plane = NDArray[np.float32]
-SHARP, MOST_RESTORED = 0.95, 1.25  # of the neighbours' gradient energy; times what restoration adds
+SHARP, MOST_RESTORED = 0.95, 1.5  # of the neighbours' gradient energy; times what restoration adds
 BLEND = 2.0  # pixels, over which cubic and synthesised pixels are blended
-STEEPNESS = 0.25  # of the threshold: deviations this far above and below are blended half way
+STEEPNESS = 0.25  # of the threshold: pixels whose deviation is this far above it are cubic, this far below it are not
 LEAST = 1e-5  # of the intensity range, under a grey level of 16 bit: what is less off is as it should be
+FAR = 100.0  # intensity ranges: pixels farther out, hot ones as a rule, say nothing of the others
 MOST_CONTRAST = 1.25  # times: contrast is not changed by more
 BLOCK = 128  # pixels along an edge of the regions that are looked at for doubt
 MOST_REGIONS = 8  # that are named of a plane
@@ -55,17 +57,41 @@ class Finishing:
         """All that decides grey values, as JSON holds it."""
         settings = asdict(self)
         settings.pop("flag_below")
+        if self.sharpening is not None and self.sharpening.amount is None:
+            settings["sharpening"]["amount"] = "auto"
         return settings
 
 
 class Surroundings:
-    """The acquired planes around a gap (2c, Y, X), normalised, and what they let expect of a plane in it."""
+    """The planes around a gap, and what they let expect of a plane in it.
 
-    def __init__(self, context: Plane) -> None:
-        self.context = context
+    ``pair`` are the statistics of the two planes beside it as they were acquired; ``mixture`` those of the two that are
+    mixed, in one field of view where drift was taken out, and ``calm`` the same without pixels that are far out.
+
+    Parameters
+    ----------
+    context : ndarray, shape (2c, Y, X), float32, normalised
+        As the model sees them.
+    acquired : ndarray or None, shape (2, Y, X), float32, normalised
+        The middle two as they were acquired; None is as in ``context``.
+    """
+
+    def __init__(self, context: Plane, acquired: Plane | None = None) -> None:
         middle = len(context) // 2
-        self.before, self.after = context[middle - 1], context[middle]
-        self.pair = Pair.of(self.before, self.after)
+        seen = context[middle - 1 : middle + 1]
+        self.context = context
+        self.before, self.after = map(near_range, seen)
+        self.mixture = Pair.of(*seen)
+        self.pair = self.mixture if acquired is None else Pair.of(*acquired)
+        calm = near_range(seen)
+        self.calm = self.mixture if calm is seen else Pair.of(*calm)
+
+
+def near_range(planes: Plane) -> Plane:
+    """Planes with the middle of the intensity range in place of pixels that are far outside of it; else themselves."""
+    if planes.min() >= -FAR and planes.max() <= 1 + FAR:
+        return planes
+    return np.where((planes >= -FAR) & (planes <= 1 + FAR), planes, np.float32(0.5))
 
 
 class Region(NamedTuple):
@@ -116,11 +142,11 @@ class Measures:
 
 
 class Finished(NamedTuple):
-    """A plane (Y, X), the deviations of its errors (Y, X) or None, and what was measured."""
+    """A plane (Y, X), the deviations of its errors (Y, X) or None, and its measures, once its statistics are known."""
 
     plane: Plane
     sigma: Plane | None
-    measures: Measures
+    measures: Callable[[Statistics], Measures]
 
 
 def finish(
@@ -150,51 +176,59 @@ def finish(
     Returns
     -------
     Finished
-        What sharpening and grain add counts as further deviation.
+        What fallback, sharpening and grain change counts as further deviation; of restored planes the deviations are
+        those of the whole restoration, also where less of it is added.
     """
-    known: dict[str, float] = {}
+    known: dict[str, Any] = {}
     if restored is not None:
         plane, known["restoration"] = restore(plane, restored, around, t)
     if finishing.fallback_above is not None and sigma is not None:
-        plane, known["fallback"] = fall_back(plane, sigma, around.context, t, finishing.fallback_above)
+        blended, known["fallback"] = fall_back(plane, sigma, around.context, t, finishing.fallback_above)
+        plane, sigma = blended, widened(sigma, blended - plane)
     if finishing.sharpening is not None:
-        before = plane
-        plane, known["sharpening"], known["radius"] = sharpen(
-            plane, around.before, around.after, t, finishing.sharpening
+        calm = near_range(plane)
+        sharper, known["sharpening"], known["radius"] = sharpen(
+            calm, around.before, around.after, t, finishing.sharpening
         )
-        sigma = widened(sigma, plane - before)
+        plane, sigma = np.where(calm == plane, sharper, plane), widened(sigma, sharper - calm)
     plane = even_out(plane, around, t, contrast=finishing.even_contrast)
     if finishing.grain_seed is not None:
-        rng = grain_generator(finishing.grain_seed, *number)
-        plane, deviations = add_grain(plane, around.before, around.after, t, rng)
-        sigma = widened(sigma, deviations)
+        rng, calm = grain_generator(finishing.grain_seed, *number), near_range(plane)
+        grainy, deviations = add_grain(calm, around.before, around.after, t, rng)
+        amount = amount_to_reach(around.pair.expected(t).gradient_energy, calm, grainy - calm, most=1.0)
+        grainy, deviations = calm + amount * (grainy - calm), amount * deviations
+        plane, sigma = np.where(calm == plane, grainy, plane), widened(sigma, deviations)
         known["grain"] = float(np.sqrt(np.mean(deviations.astype(np.float64) ** 2)))
     regions: list[Region] = []
     if sigma is not None:
         known |= {"sigma": float(sigma.mean(dtype=np.float64)), "decibels": decibels(sigma)}
         if finishing.flag_below is not None:
             regions = unsure(sigma, finishing.flag_below)
-    measures = Measures(
-        Statistics.of(plane), around.pair.expected(t), around.pair.blended(t), **known, regions=tuple(regions)
-    )
-    return Finished(plane, sigma, measures)
+    expected, linear = around.pair.expected(t), around.mixture.blended(t)
+
+    return Finished(plane, sigma, partial(Measures, expected=expected, linear=linear, **known, regions=tuple(regions)))
 
 
 def restore(plane: Plane, restored: Plane, around: Surroundings, t: float) -> tuple[Plane, float]:
     """Add as much of what restoration adds as makes a plane nearly as sharp as its neighbours -> plane, and how much.
 
     The measure is the gradient energy of the whole plane: 0.95 of what lies between the neighbours', which costs fewer
-    errors than all of it. No more than one and a quarter times what restoration adds; nothing where the plane is as
+    errors than all of it. No more than one and a half times what restoration adds; nothing where the plane is as
     sharp already.
     """
     added = restored - plane
+    amount = amount_to_reach(SHARP * around.pair.expected(t).gradient_energy, plane, added, most=MOST_RESTORED)
+    return (plane + amount * added if amount else plane), float(amount)
+
+
+def amount_to_reach(energy: float, plane: Plane, added: Plane, *, most: float) -> np.float32:
+    """How many times something must be added to a plane to give it a gradient energy; 0 if it has more already."""
     here, there = sampled_strips(plane), sampled_strips(added)
     own, cross, more = (products(a, b, 0.0, 0.0)[1] for a, b in ((here, here), (here, there), (there, there)))
-    lacking = SHARP * around.pair.expected(t).gradient_energy - own
+    lacking = energy - own
     if lacking <= 0 or more == 0:
-        return plane, 0.0
-    amount = min((np.sqrt(cross**2 + more * lacking) - cross) / more, MOST_RESTORED)
-    return plane + np.float32(amount) * added, float(amount)
+        return np.float32(0)
+    return np.float32(min((np.sqrt(cross**2 + more * lacking) - cross) / more, most))
 
 
 def fall_back(plane: Plane, sigma: Plane, context: Plane, t: float, threshold: float) -> tuple[Plane, float]:
@@ -202,7 +236,8 @@ def fall_back(plane: Plane, sigma: Plane, context: Plane, t: float, threshold: f
     middle = len(context) // 2
     near = context[[max(middle - 2, 0), middle - 1, middle, min(middle + 1, len(context) - 1)]]
     cubic = CubicInterpolator()(near[None], np.array([t], np.float32))[0, 0]
-    excess = (sigma / np.float32(threshold) - 1) / np.float32(STEEPNESS)
+    limit = np.float32(np.clip(threshold, LEAST**2, LEAST**-2))  # by which float32 can be divided
+    excess = (sigma / limit - 1) / np.float32(STEEPNESS)
     share = ndimage.gaussian_filter(np.clip((excess + 1) / 2, 0, 1), BLEND, truncate=3)
     return plane + share * (cubic - plane), float(share.mean(dtype=np.float64))
 
@@ -210,18 +245,21 @@ def fall_back(plane: Plane, sigma: Plane, context: Plane, t: float, threshold: f
 def even_out(plane: Plane, around: Surroundings, t: float, *, contrast: bool) -> Plane:
     """Give a plane the mean, and if asked for the contrast, that lie between its neighbours', where it is far off.
 
-    Far is further than these two differ from each other.
+    Far is further than these two differ from each other. Pixels that are far outside of the intensity range, of which
+    interpolation can make any number, do not count.
     """
-    pair, found, expected = around.pair, Statistics.of(plane), around.pair.expected(t)
+    pair, found, expected = around.calm, Statistics.of(near_range(plane)), around.calm.expected(t)
     mean, gain = found.mean, 1.0
     if abs(found.mean - expected.mean) > abs(pair.after.mean - pair.before.mean) + LEAST:
         mean = expected.mean
     far = abs(found.contrast - expected.contrast) > abs(pair.after.contrast - pair.before.contrast) + LEAST
     if contrast and far and found.contrast > 0:
         gain = float(np.clip(expected.contrast / found.contrast, 1 / MOST_CONTRAST, MOST_CONTRAST))
+        if found.gradient_energy > 0:  # no sharper for it than its neighbours
+            gain = min(gain, max((expected.gradient_energy / found.gradient_energy) ** 0.5, 1.0))
     if gain == 1 and mean == found.mean:
         return plane
-    return np.float32(mean) + np.float32(gain) * (plane - np.float32(found.mean))
+    return np.float32(gain) * plane + np.float32(mean - gain * found.mean)
 
 
 def widened(sigma: Plane | None, added: Plane) -> Plane | None:

@@ -315,11 +315,15 @@ def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str
     """What two jobs must share for one to go on with the other's output."""
     status = [path.stat() for path in files_of(source)]
     sizes = [job.source.voxel_size, job.output.voxel_size]
+    record = job.record()
+    finishing = record.pop("finishing")  # each of them a field of its own, so that the one that differs can be named
     return {
         "source": str(source.resolve()),
         "source_modified": max((s.st_mtime_ns for s in status), default=0),
         "source_bytes": sum(s.st_size for s in status),
-        **job.record(),
+        **record,
+        **finishing,
+        "flag_below": options.flag_below,  # of which slabs that are done have kept only their least sure regions
         "channel": options.channel,
         "time": options.time,
         "voxel_size": [[size.z, size.y, size.x] for size in sizes],

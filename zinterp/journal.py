@@ -10,6 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from zinterp.errors import BadOptionError, OutputError
+from zinterp.volume import partial_path
 
 LONGEST = 80  # characters of a value in a message
 
@@ -118,6 +119,11 @@ def locked(target: Path) -> Iterator[None]:
 def journal_path(target: Path) -> Path:
     """Where the journal of an output lies."""
     return target.with_name(target.name + ".journal")
+
+
+def is_begun(target: Path) -> bool:
+    """Whether there is an unfinished output, and its journal."""
+    return journal_path(target).exists() and partial_path(target).exists()
 
 
 def is_journal(path: Path) -> bool:

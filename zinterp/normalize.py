@@ -9,11 +9,12 @@ from numpy.typing import DTypeLike, NDArray
 from zinterp.errors import BadOptionError
 
 PERCENTILES = (0.1, 99.9)
+LARGEST = 1e36  # normalised: what interpolation makes of it is still a float32
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """The linear map that takes ``low`` to 0 and ``high`` to 1. Nothing is clipped on the way in.
+    """The linear map that takes ``low`` to 0 and ``high`` to 1. Nothing is clipped on the way in that float32 can hold.
 
     Parameters
     ----------
@@ -59,8 +60,14 @@ class Normalizer:
     def normalize(self, planes: NDArray[np.generic]) -> NDArray[np.float32]:
         """File values of any dtype -> float32, the range at [0, 1], shape kept."""
         if planes.dtype.itemsize > 2:  # the subtraction needs the input's own precision
-            return ((planes.astype(np.float64) - self.low) / (self.high - self.low)).astype(np.float32)
+            values = (planes.astype(np.float64) - self.low) / (self.high - self.low)
+            return np.clip(values, -LARGEST, LARGEST, out=values).astype(np.float32)
         return (planes.astype(np.float32) - np.float32(self.low)) / np.float32(self.high - self.low)
+
+    def denormalize_deviations(self, sigma: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Standard deviations, as parts of the range -> grey levels, shape kept."""
+        values = sigma.astype(np.float64) * (self.high - self.low)
+        return np.minimum(values, np.finfo(np.float32).max).astype(np.float32)
 
     def denormalize(self, planes: NDArray[np.float32], dtype: DTypeLike) -> NDArray[np.generic]:
         """Float32 -> file values: rounded and clipped to what ``dtype`` holds (not to the range), shape kept."""

@@ -141,6 +141,8 @@ class UpsampleOptions:
     def __post_init__(self) -> None:
         for name in ("factor", "channel", "time", "tile", "overlap", "max_memory", "slab_depth", "grain"):
             self._convert(name, whole, "a whole number")
+        for name in ("sharpen_radius", "sharpen_threshold", "flag_below", "fallback_above"):
+            self._convert(name, number, "a number")
         self._convert("intensity_range", two_numbers, "two numbers")
         self._convert("voxel_size", voxel_size, "a VoxelSize or text like 20x5x5nm")
         wanted = [name for name in GEOMETRIES if getattr(self, name) is not None and getattr(self, name) is not False]
@@ -198,7 +200,7 @@ class UpsampleOptions:
         sharpening = None
         if self.sharpen is not None:
             try:
-                amount = None if self.sharpen == "auto" else float(self.sharpen)
+                amount = None if self.sharpen == "auto" else number(self.sharpen)
             except (TypeError, ValueError) as error:
                 raise BadOptionError(
                     f"the amount of sharpening is {self.sharpen!r}, expected a number or auto: put --sharpen after the "
@@ -214,7 +216,7 @@ class UpsampleOptions:
             raise BadOptionError(f"the fallback is above {above}, expected a positive part of the range: give 0.2")
         if self.flag_below is not None and not -inf < self.flag_below < inf:
             raise BadOptionError(f"planes are flagged below {self.flag_below} dB, expected a finite number: give 20")
-        if self.grain is not None and not 0 <= self.grain < 2**63:
+        if self.grain is not None and (isinstance(self.grain, bool) or not 0 <= self.grain < 2**63):
             raise BadOptionError(f"the seed of the grain is {self.grain}, expected 0 to {2**63 - 1}: give 0")
         return Finishing(
             fallback_above=above if self.fallback else None,
@@ -238,6 +240,13 @@ class UpsampleOptions:
 def whole(value: Any) -> int | bool:
     """A whole number of any kind."""
     return value if isinstance(value, bool) else index(value)
+
+
+def number(value: Any) -> float:
+    """A number of any kind, which True and False are not."""
+    if isinstance(value, bool):
+        raise TypeError
+    return float(value)
 
 
 def two_numbers(value: Any) -> tuple[float, float]:

@@ -8,11 +8,12 @@ import numpy as np
 
 from zinterp.compute import Made
 from zinterp.errors import BadOptionError, OutputError
-from zinterp.io import FORMATS, check_target, create_volume, on_disk, output_format
+from zinterp.io import check_target, create_volume, on_disk, output_format
 from zinterp.job import Job, output_options
+from zinterp.journal import is_begun
 from zinterp.options import UpsampleOptions
 from zinterp.plan import Slab
-from zinterp.planes_table import MEASURED_WIDTH
+from zinterp.planes_table import MEASURED_WIDTH, RESERVED
 from zinterp.volume import VolumeInfo, VolumeWriter, partial_path
 
 ROOM = 1000  # characters of a record for the pulsing of each stack
@@ -55,30 +56,38 @@ class Outputs:
 
 
 def create_outputs(
-    job: Job, target: Path, options: UpsampleOptions, record: Mapping[str, object], *, resume: bool
+    job: Job, target: Path, options: UpsampleOptions, record: Mapping[str, object], *, resume: bool, complete: bool
 ) -> Outputs:
-    """Create the volumes of a job under temporary names, or go on in those that are there."""
+    """Create the volumes of a job under temporary names, or go on in those that are there.
+
+    ``complete`` is whether all slabs are written, so that one of the volumes may have its final name already.
+    """
     room = job.planes * MEASURED_WIDTH + len(job.stacks) * ROOM
     confidence = None
-    if options.confidence is not None:
+    if options.confidence is not None and not (complete and is_finished(Path(options.confidence))):
         confidence = create_confidence(Path(options.confidence), job, target, options, record, resume=resume)
     try:
         planes = create_volume(
             target, job.output, output_options(job, options, resume=resume, record_room=room), record
         )
     except BaseException:
-        if confidence is not None and not resume:
-            confidence.discard()
+        if confidence is not None:
+            confidence.close() if resume else confidence.discard()
         raise
     return Outputs(planes, confidence)
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a volume has its final name."""
+    return path.exists() and not partial_path(path).exists()
+
+
 def create_confidence(
     path: Path, job: Job, target: Path, options: UpsampleOptions, record: Mapping[str, object], *, resume: bool
-) -> VolumeWriter | None:
-    """Create the volume of deviations; None where a job that was stopped at its very end has completed it."""
-    if resume and path.exists() and not partial_path(path).exists():
-        return None
+) -> VolumeWriter:
+    """Create the volume of deviations, or go on in that which is there."""
+    if resume and not partial_path(path).exists():
+        raise OutputError(f"{partial_path(path)} of the unfinished output is gone: start again with --overwrite")
     info = confidence_info(path, job)
     about = {
         "program": record["program"],
@@ -99,7 +108,7 @@ def confidence_info(path: Path, job: Job) -> VolumeInfo:
 
 
 def check_confidence(path: Path, source: Path, target: Path, job: Job, options: UpsampleOptions) -> None:
-    """Refuse a volume of deviations that is the input or output, or could not be written.
+    """Refuse a volume of deviations that is the input or output, or could not be written, or is another job's.
 
     Raises
     ------
@@ -113,11 +122,19 @@ def check_confidence(path: Path, source: Path, target: Path, job: Job, options: 
                 f"the confidence {path} is the input or output, holds it or lies in it, expected a path of its own: "
                 "give sigma.tif"
             )
+    if path.suffix in RESERVED:
+        raise BadOptionError(f"the confidence {path} is named like an unfinished output, expected another name")
+    begun = is_begun(target)
+    if partial_path(path).exists() and not begun:
+        raise OutputError(f"{partial_path(path)} is in the way and not of an unfinished {target.name}: move it")
     info = confidence_info(path, job)
-    finished = options.resume and path.exists() and not partial_path(path).exists()
-    if not finished:
+    if not (begun and options.resume and is_finished(path)):
         check_target(path, info, overwrite=options.overwrite, resume=options.resume)
-    if partial_path(path).exists() and not (options.overwrite or options.resume):
-        raise OutputError(f"{partial_path(path)} is in the way: move it, or give --overwrite or --resume")
-    if FORMATS[info.format].create is None:
-        raise BadOptionError(f"{info.format} can only be read, expected another format for {path}")
+
+
+def check_places(outputs: Outputs, job: Job, target: Path, options: UpsampleOptions) -> None:
+    """Refuse to complete volumes whose final names were taken by others since the job began."""
+    check_target(target, job.output, overwrite=options.overwrite, resume=True)
+    if outputs.confidence is not None and options.confidence is not None:
+        path = Path(options.confidence)
+        check_target(path, confidence_info(path, job), overwrite=options.overwrite, resume=True)

@@ -20,12 +20,12 @@ from zinterp.finishing import Measures, to_json
 from zinterp.geometry import place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
-from zinterp.io import check_dtype, check_free, check_target, open_volume, recorded_name
+from zinterp.io import check_dtype, check_free, open_volume, recorded_name
 from zinterp.job import Job, check_output, default_target, fingerprint, plan_job
-from zinterp.journal import Journal, journal_path, locked
+from zinterp.journal import Journal, is_begun, locked
 from zinterp.options import UpsampleOptions
 from zinterp.outcome import Outcome
-from zinterp.outputs import Outputs, check_confidence, create_outputs
+from zinterp.outputs import Outputs, check_confidence, check_places, create_outputs
 from zinterp.plan import Slab
 from zinterp.planes_table import check_table, planes_table, write_table
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VoxelSize, partial_path
@@ -118,7 +118,8 @@ def opened(
         geometry = place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
         check_free(target, overwrite=options.overwrite)
         if options.planes_table is not None:
-            check_table(Path(options.planes_table), (source, target), replace=options.overwrite or options.resume)
+            volumes = [source, target, *([Path(options.confidence)] if options.confidence is not None else [])]
+            check_table(Path(options.planes_table), volumes, replace=options.overwrite or options.resume)
         interpolator = interpolator or build_interpolator(options)
         if options.wants_uncertainty:
             check_uncertain(interpolator)
@@ -212,7 +213,8 @@ def check_uncertain(interpolator: Interpolator) -> None:
     """Refuse a model that does not predict how far off it may be."""
     if not isinstance(interpolator, Uncertain):
         raise BadOptionError(
-            f"the model {interpolator.identity} does not know its uncertainty, expected one that does: fast"
+            f"the model {interpolator.identity} does not know its uncertainty, which confidence, flags and fallback "
+            "need: leave --model out, or give fast or mirror-unet"
         )
 
 
@@ -230,6 +232,8 @@ def planned(
     reader = ArrayReader(array)
     geometry = place_planes(reader.info, chosen)
     interpolator = interpolator or build_interpolator(chosen)
+    if chosen.wants_uncertainty:
+        check_uncertain(interpolator)
     job = plan_job(reader, chosen, geometry, needs=interpolator.needs, model=interpolator.identity)
     for note in job.notes:
         logger.warning("%s", note)
@@ -263,7 +267,7 @@ def run_job(
     A fault in the input's content removes what was written. Anything else, an interruption, a full disk or a disk that
     cannot be reached among it, leaves the partial output and its journal, and ``resume`` goes on from them.
     """
-    begun = journal_path(target).exists() and partial_path(target).exists()
+    begun = is_begun(target)
     if partial_path(target).exists() and not begun:
         raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
     if begun and not options.resume and not options.overwrite:
@@ -279,7 +283,8 @@ def run_job(
         "planes": planes_table(job),
     }
     try:
-        writer = create_outputs(job, target, options, record, resume=resume)
+        complete = journal.measures.keys() >= set(range(len(job.slabs)))
+        writer = create_outputs(job, target, options, record, resume=resume, complete=complete)
     except BaseException:
         if not resume:
             journal.remove()
@@ -288,7 +293,7 @@ def run_job(
         doubled = run_slabs(job, reader, writer, interpolator, journal, report)
         outcome = Outcome.of(job, journal)
         table = planes_table(job, outcome.measures)
-        check_target(target, job.output, overwrite=options.overwrite, resume=True)
+        check_places(writer, job, target, options)
         writer.finish({**record, "pulsing": outcome.record(), "planes": table})
     except BaseException as error:
         if isinstance(error, InputError | BadVolumeError) and not is_passing(error) and not resume:
@@ -325,7 +330,7 @@ def run_slabs(
     report: Callable[[Progress], None],
 ) -> set[Duplicate]:
     """Take the missing slabs through the straight line, in order -> neighbours met that are equal bit for bit."""
-    numbers = [i for i in range(len(job.slabs)) if i not in journal.done]
+    numbers = [i for i in range(len(job.slabs)) if i not in journal.measures]
     done = job.planes - sum(len(job.slabs[i].target) for i in numbers)
     report(Progress(done, job.planes))
     doubled: set[Duplicate] = set()

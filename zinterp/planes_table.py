@@ -45,6 +45,8 @@ class PlaneRow:
         How many times what it adds was added; None without.
     grain_seed : int or None
         Of the grain that was added; None without.
+    grain : float or None
+        Root mean square of that grain in grey levels; None without.
     sharpening, sharpening_radius : float or None
         Amount and radius in pixels of the unsharp mask; None without.
     fallback : float or None
@@ -68,6 +70,7 @@ class PlaneRow:
     restoration: str
     grain_seed: int | None
     restoration_amount: float | None = None
+    grain: float | None = None
     sharpening: float | None = None
     sharpening_radius: float | None = None
     fallback: float | None = None
@@ -81,10 +84,12 @@ RESERVED = (".partial", ".journal", ".lock")
 """Suffixes of files that lie beside an unfinished output."""
 
 MEASURED = (
-    *("restoration_amount", "sharpening", "sharpening_radius", "fallback", "mean_sigma"),
+    *("restoration_amount", "grain", "sharpening", "sharpening_radius", "fallback", "mean_sigma"),
     *("mean", "contrast", "gradient_energy"),
 )
 COLUMNS = tuple(field.name for field in fields(PlaneRow))
+FIRST_COLUMNS = 9
+"""Those that all tables have had."""
 
 
 MEASURED_WIDTH = len(MEASURED) * len("-1.2345e-05")
@@ -122,13 +127,14 @@ def measured(row: PlaneRow, measures: Measures, normalizer: Normalizer) -> Plane
     return replace(
         row,
         restoration_amount=measures.restoration,
+        grain=None if measures.grain is None else measures.grain * scale,
         sharpening=measures.sharpening,
         sharpening_radius=measures.radius,
         fallback=measures.fallback,
         mean_sigma=None if measures.sigma is None else measures.sigma * scale,
         mean=normalizer.low + statistics.mean * scale,
         contrast=statistics.contrast * scale,
-        gradient_energy=statistics.gradient_energy * scale**2,
+        gradient_energy=statistics.gradient_energy * scale * scale,
     )
 
 
@@ -174,9 +180,9 @@ def check_table(path: Path, volumes: Sequence[Path], *, replace: bool) -> None:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file begins as our tables do."""
+    """Whether a file begins as our tables do, which have had more and more columns."""
     with path.open("rb") as file:
-        return file.readline(256).rstrip() == ",".join(COLUMNS).encode()
+        return file.read(256).startswith(",".join(COLUMNS[:FIRST_COLUMNS]).encode())
 
 
 def write_table(path: Path, table: str) -> None:

@@ -43,7 +43,9 @@ class TableRow:
             raise ValueError(f"{kind!r} is neither {ACQUIRED} nor {SYNTHESISED}")
         if not isfinite(t) or min(time, channel, plane, before, after) < 0:
             raise ValueError("a number is negative or not finite")
-        return cls(time, channel, plane, kind, before, after, t, row["model"] or "", float(z) if z else None)
+        grain = f"grain from seed {row['grain_seed']}" if row.get("grain_seed") else ""
+        made_by = " + ".join(filter(None, (row["model"], row.get("restoration"), grain)))
+        return cls(time, channel, plane, kind, before, after, t, made_by, float(z) if z else None)
 
 
 def read_table(text: str, name: object) -> tuple[TableRow, ...]:

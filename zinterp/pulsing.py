@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Plane = NDArray[Any]
 Convert = Callable[[Plane], NDArray[np.float32]]
 MOST_PIXELS = 2**20  # that are looked at in each plane
-STRIP, FEWEST_ROWS, STRIPS = 8, 3, 16  # rows of a strip, as many at least, and strips that are better than more rows
+STRIP, FEWEST_ROWS, STRIPS = 8, 3, 16  # rows of a strip, and fewer of them rather than fewer strips than these
 
 
 def as_float32(plane: Plane) -> NDArray[np.float32]:
@@ -61,8 +61,8 @@ class Pair:
     def of(cls, before: Plane, after: Plane) -> Self:
         """Measure two planes (Y, X) of one shape."""
         one, two = Statistics.of(before), Statistics.of(after)
-        strips = ([as_float32(strip) for strip in sampled_strips(plane)] for plane in (before, after))
-        return cls(one, two, *products(*strips, one.mean, two.mean))
+        ones, others = ([as_float32(strip) for strip in sampled_strips(plane)] for plane in (before, after))
+        return cls(one, two, *products(ones, others, one.mean, two.mean))
 
     def expected(self, t: float) -> Statistics:
         """What an acquired plane at depth t is expected to have: the values in between."""
@@ -80,10 +80,10 @@ class Pair:
 def sampled_strips(plane: Plane) -> list[Plane]:
     """A plane, or, beyond a million pixels, strips of a few rows from all over it."""
     height, width = plane.shape
-    if plane.size <= MOST_PIXELS or height < 2 * STRIP:
+    if plane.size <= MOST_PIXELS or height < STRIPS * STRIP:
         return [plane]
     rows = min(max(MOST_PIXELS // (STRIPS * width), FEWEST_ROWS), STRIP)
-    count = max(MOST_PIXELS // (rows * width), 2)
+    count = max(MOST_PIXELS // (rows * width), STRIPS)
     starts = ((np.arange(count) + 0.5) * height / count - rows / 2).astype(int)
     return [plane[start : start + rows] for start in starts]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.errors import BadVolumeError, InputError
-from zinterp.io import open_volume, recorded_name
+from zinterp.io import open_volume
 from zinterp.planes_table import ACQUIRED
 from zinterp.provenance import Provenance, TableRow, count_made, read_provenance, read_table
 from zinterp.volume import Planes, VolumeInfo, VolumeReader, ranges
@@ -34,6 +34,8 @@ class Verified:
         Whether the output holds 8 bit as 16 bit, as MRC does, so that values were compared and not bits.
     stacks : int
         Channels times times of the output.
+    source : str
+        The name that the input had, by the output's record; "" if that does not say.
     """
 
     acquired: int
@@ -42,6 +44,7 @@ class Verified:
     absent: tuple[int, ...]
     widened: bool
     stacks: int
+    source: str = ""
 
 
 def ignore(done: int, total: int) -> None:
@@ -64,7 +67,7 @@ def verify(
     output : str or Path
         What ``upsample`` wrote.
     source : str or Path
-        What it was made from, under the name that it had.
+        What it was made from, under whatever name.
     planes_table : str, Path or None
         The file that ``upsample`` wrote, where the output holds no table, as MRC, or no record any more.
     report : callable
@@ -98,7 +101,10 @@ def verify(
                 differing.append(row)
         report(len(acquired), len(acquired))
         absent = {k for stack in stacks for k in set(range(theirs.info.shape[0])) - copied(stack)}
-    return Verified(len(acquired), tuple(differing), count_made(rows), tuple(sorted(absent)), widened, len(stacks))
+    named = made.source if made else ""
+    return Verified(
+        len(acquired), tuple(differing), count_made(rows), tuple(sorted(absent)), widened, len(stacks), named
+    )
 
 
 def table_of(output: Path, planes_table: str | Path | None) -> tuple[Provenance | None, tuple[TableRow, ...]]:
@@ -126,12 +132,6 @@ def table_of(output: Path, planes_table: str | Path | None) -> tuple[Provenance 
 
 def open_source(source: Path, output: Path, made: Provenance | None, ours: VolumeInfo) -> VolumeReader:
     """The input, all channels and times, with the data bar that a microscope burnt in if the output has it."""
-    name = recorded_name(source)
-    if made and made.source and made.source != name:
-        raise BadVolumeError(
-            f"{output} was made from {made.source}, and got {name}: give the stack that it was made from, under that "
-            "name"
-        )
     shape = made.source_shape if made else None
     fill_gaps = made is not None and made.options.get("fill_gaps") is True
     for keep_databar in (False, True):

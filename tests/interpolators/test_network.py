@@ -77,3 +77,19 @@ def test_cuda_agrees_with_the_cpu_and_with_itself(model: str) -> None:
     first = cuda(planes, times)
     assert np.abs(cpu(planes, times) - first).max() < 1e-3
     assert np.array_equal(cuda(planes, times), first)
+
+
+def test_a_hot_pixel_changes_no_more_than_its_surroundings() -> None:
+    planes = make_stack((6, 160, 160), "float32")[None]
+    times = np.array([0.25], np.float32)
+    interpolator = create_interpolator(precision="fp32", device="cpu")
+    plain = interpolator(planes, times)
+    for height in (30.0, 1e4, 1e30):
+        hot = planes.copy()
+        hot[0, 2, 80, 80] += height
+        made = interpolator(hot, times)
+        off = np.abs(made - plain)
+        assert made[0, 0, 80, 80] == pytest.approx(0.75 * height, rel=0.15)
+        off[0, 0, 80, 80] = 0
+        assert off.max() < 0.3
+        assert off[..., :40].max() < 0.02

@@ -86,7 +86,7 @@ def test_a_model_without_uncertainty_is_refused(model: str) -> None:
 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadOptionError, match=r"'stack.tif', expected a .safetensors file or none"):
+    with pytest.raises(BadOptionError, match=r"'stack.tif', are not there, expected a .safetensors file"):
         find_restoration("stack.tif")
     other = next(iter(shipped_weights().values())).path
     with pytest.raises(BadWeightsError, match="is for the network 'mirror-unet', expected one of boundary-restoration"):

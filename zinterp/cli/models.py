@@ -23,8 +23,10 @@ def command(as_json: bool, quiet: bool, verbose: bool, log_file: str | None) -> 
     from zinterp.interpolators import CLASSICAL
     from zinterp.interpolators.weights import read_index, shipped_weights
 
-    shipped, features = shipped_weights(), read_index().features
-    for weights in (*shipped.values(), *([features] if features else [])):
+    shipped, index = shipped_weights(), read_index()
+    if index.restoration is not None:
+        shipped["--restore"] = index.restoration
+    for weights in (*shipped.values(), *([index.features] if index.features else [])):
         weights.verify()
     if as_json:
         click.echo(json.dumps({name: dict(weights.about) for name, weights in shipped.items()}, default=str))

@@ -127,7 +127,7 @@ class Part(click.ParamType[float]):
             )
 
 
-class Optional(click.ParamType[Any]):
+class OrAlone(click.ParamType[Any]):
     """A value of an option that also stands alone; true, as in a TOML file, is the option alone, false is none."""
 
     def __init__(self, name: str, alone: Any, convert: Callable[[str], Any], expected: str) -> None:
@@ -154,7 +154,7 @@ class Optional(click.ParamType[Any]):
 
 def amount(text: str) -> str | float:
     """How much to sharpen."""
-    return text if text == "auto" else float(text)
+    return "auto" if text.lower() == "auto" else float(text)
 
 
 def weights_file(text: str) -> str:
@@ -385,7 +385,7 @@ def input_options(command: Command) -> Command:
     )(command)
 
 
-def optional(name: str, type: Optional, text: str) -> Callable[[Command], Command]:
+def optional(name: str, type: OrAlone, text: str) -> Callable[[Command], Command]:
     """An option with or without a value."""
     return click.option(name, type=type, is_flag=False, flag_value="true", metavar=f"[{type.name}]", help=text)
 
@@ -395,13 +395,13 @@ def finishing_options(command: Command) -> Command:
     return apply(
         optional(
             "--restore",
-            Optional("FILE", True, weights_file, "a .safetensors file"),
+            OrAlone("FILE", True, weights_file, "a .safetensors file"),
             "Restore boundaries in synthesised planes by a second network, the shipped one or FILE, so that they are "
             "as crisp as acquired ones.",
         ),
         optional(
             "--sharpen",
-            Optional("AMOUNT|auto", "auto", amount, "a number or auto"),
+            OrAlone("AMOUNT|auto", "auto", amount, "a number or auto"),
             "Unsharp mask for synthesised planes; auto, or no value, sharpens each as far as its acquired neighbours "
             "are sharp.",
         ),
@@ -417,7 +417,7 @@ def finishing_options(command: Command) -> Command:
         ),
         optional(
             "--grain",
-            Optional("SEED", 0, int, "a whole number"),
+            OrAlone("SEED", 0, int, "a whole number"),
             "Add grain like that of the acquired planes to synthesised ones, drawn from SEED, which is recorded.",
         ),
         click.option(

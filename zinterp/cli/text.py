@@ -61,10 +61,28 @@ def describe_provenance(made: "Provenance", planes: int | None) -> list[str]:
             lines.append(f"  note        the record is about {len(made.rows)} planes, and the file has {planes} now")
     except BadVolumeError as error:
         lines.append(f"  note        {error}")
-    options = {k: v for k, v in made.options.items() if is_set(v) and (v or k not in ("first_channel", "first_time"))}
+    lines += describe_pulsing(made.options.get("pulsing"))
+    hidden = {"pulsing"} | {name for name in ("first_channel", "first_time") if not made.options.get(name)}
+    finishing = made.options.get("finishing")
+    flat = {**made.options, **finishing, "finishing": None} if isinstance(finishing, dict) else made.options
+    options = {name: value for name, value in flat.items() if is_set(value) and name not in hidden}
     if options:
         lines.append(f"  options     {'; '.join(describe_option(name, value) for name, value in options.items())}")
     return [f"  {printable(line)}" for line in lines]
+
+
+def describe_pulsing(recorded: object) -> list[str]:
+    """The line about how even an output is, by its record, in which anything may stand; of the worst of its stacks."""
+    try:
+        rows = [[max(row[name].values()) for name in ("index", "linear", "acquired")] for row in recorded]  # type: ignore[attr-defined]
+        return [f"  pulsing     {pulsing_in_words(*max(rows))}"]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return []
+
+
+def pulsing_in_words(index: float, linear: float, acquired: float) -> str:
+    """How much an output pulses, and what else one might compare that with."""
+    return f"index {index:.3f} (linear interpolation {linear:.3f}; acquired planes vary by {acquired:.3f})"
 
 
 def is_set(value: object) -> bool:
@@ -113,10 +131,7 @@ def describe_outcome(outcome: "Outcome") -> list[str]:
         own = outcome.own_variation(number)
         if len(outcome.measures) > 1:
             lines.append(f"  stack {number}")
-        lines.append(
-            f"  pulsing     index {ours.index:.3f} (linear interpolation {linear.index:.3f}; acquired planes vary by "
-            f"{own.index:.3f})"
-        )
+        lines.append(f"  pulsing     {pulsing_in_words(ours.index, linear.index, own.index)}")
         for name, what in (("mean", "mean"), ("contrast", "contrast"), ("gradient_energy", "sharpness")):
             values = [getattr(each, name) for each in (ours, linear, own)]
             lines.append(f"  {'':<11} {what} {values[0]:.4f} (linear {values[1]:.4f}, acquired {values[2]:.4f})")

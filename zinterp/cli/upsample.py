@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     "--flag-below",
     type=float,
     metavar="DECIBELS",
-    help="Name the planes and regions of which the model lets expect a lower PSNR than this.",
+    help="Name planes and regions whose predicted deviations let expect a lower PSNR, relative to the intensity range; "
+    "20 finds bad ones.",
 )
 @click.option("--report", is_flag=True, help="Also say how even the output is, and how sure the model.")
 @click.option(
@@ -140,10 +141,14 @@ def command(
         (outcome,) = outcomes
         if as_json:
             facts = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
+            if options["confidence"] is not None:
+                facts["confidence"] = str(options["confidence"])
             facts |= {"dropped": outcome.job.dropped, "pulsing": outcome.record(), "flagged": outcome.flagged()}
             click.echo(json.dumps(facts))
             continue
         click.echo(target)
+        if options["confidence"] is not None:
+            logger.info("wrote %s, standard deviations of errors in grey levels", options["confidence"])
         lines = describe_outcome(outcome) if report else []
         for line in [*lines, *describe_flags(outcome)]:
-            click.echo(line)
+            click.echo(line, err=True)

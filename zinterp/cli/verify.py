@@ -77,6 +77,7 @@ def facts(output: Path, source: Path, found: "Verified") -> dict[str, Any]:
 
 def describe(source: Path, found: "Verified") -> str:
     """What was found where no plane differs."""
+    from zinterp.io import recorded_name
     from zinterp.volume import ranges
 
     how = "value for value, 8 bit as 16 bit" if found.widened else "bit for bit"
@@ -85,7 +86,10 @@ def describe(source: Path, found: "Verified") -> str:
     if found.absent:
         everywhere = " everywhere" if found.stacks > 1 else ""
         absent = f"; not in it{everywhere}: plane{'s' * (len(found.absent) > 1)} {ranges(found.absent)} of {source}"
-    return f"{found.acquired} of {found.acquired} acquired planes are those of {source} {how}; {made}{absent}"
+    renamed = ""
+    if found.source and found.source != recorded_name(source):
+        renamed = f"; the stack that it was made from was called {found.source}"
+    return f"{found.acquired} of {found.acquired} acquired planes are those of {source} {how}; {made}{absent}{renamed}"
 
 
 def describe_differing(found: "Verified") -> str:

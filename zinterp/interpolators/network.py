@@ -16,6 +16,7 @@ from zinterp.models.layers import Prediction
 Made = TypeVar("Made")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GPU_BATCH = 4
+SEEN = (-2.0, 3.0)  # the intensity range is 0 to 1: grey values that a network is shown
 
 
 class NetworkInterpolator:
@@ -51,7 +52,7 @@ class NetworkInterpolator:
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
-        return to_numpy(self.run(self.predict, planes, times).planes)
+        return to_numpy(self.run(self.predict, planes, times).planes) + excess(planes, times)
 
     def predict(self, frames: torch.Tensor, t: torch.Tensor) -> Prediction:
         """Planes (N, 2 * context, Y, X) and times (N, K) on the device -> planes and deviations (N, K, Y, X)."""
@@ -62,8 +63,8 @@ class NetworkInterpolator:
     def run(
         self, function: Callable[[torch.Tensor, torch.Tensor], Made], planes: Planes, times: NDArray[np.float32]
     ) -> Made:
-        """Take planes and times to the device and apply a function to them, its result still there."""
-        frames = torch.from_numpy(np.ascontiguousarray(planes)).to(self.device)
+        """Take planes, without their excess, and times to the device and apply a function to them there."""
+        frames = torch.from_numpy(np.clip(planes, *SEEN)).to(self.device)
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
         try:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
@@ -86,7 +87,7 @@ class UncertainNetworkInterpolator(NetworkInterpolator):
         """Planes (N, 2 * context, Y, X) and times (K,) -> planes and standard deviations, each (N, K, Y, X)."""
         made = self.run(self.predict, planes, times)
         assert made.sigma is not None
-        return to_numpy(made.planes), to_numpy(made.sigma)
+        return to_numpy(made.planes) + excess(planes, times), to_numpy(made.sigma)
 
 
 class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
@@ -120,7 +121,8 @@ class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
         """Planes (N, 2 * context, Y, X) and times (K,) -> planes, planes restored, and the deviations of these."""
         made, restored = self.run(self.both, planes, times)
         assert restored.sigma is not None
-        return to_numpy(made.planes), to_numpy(restored.planes), to_numpy(restored.sigma)
+        more = excess(planes, times)
+        return to_numpy(made.planes) + more, to_numpy(restored.planes) + more, to_numpy(restored.sigma)
 
     def both(self, frames: torch.Tensor, t: torch.Tensor) -> tuple[Prediction, Prediction]:
         """Synthesise planes, then restore them one by one: what was there before, and after."""
@@ -140,6 +142,21 @@ def interpolator_of(network: Any, *, restoration: Any = None, **options: Any) ->
     if restoration is not None:
         return RestoredNetworkInterpolator(network, restoration, **options)
     return (UncertainNetworkInterpolator if network.uncertain else NetworkInterpolator)(network, **options)
+
+
+def excess(planes: Planes, times: NDArray[np.float32]) -> Planes | np.float32:
+    """What the planes beside the gap have beyond what a network is shown, interpolated linearly, (N, K, Y, X); or 0.
+
+    Hot pixels, tens of times as bright as anything else, would else change planes as far as the network sees.
+    """
+    middle = planes.shape[1] // 2
+    near = planes[:, middle - 1 : middle + 1]
+    beyond = near - np.clip(near, *SEEN)
+    if not beyond.any():
+        return np.float32(0)
+    t = times[:, None, None].astype(np.float32)
+    blended: Planes = beyond[:, :1] + t * (beyond[:, 1:] - beyond[:, :1])
+    return blended
 
 
 def to_numpy(tensor: torch.Tensor) -> Planes:

@@ -155,8 +155,8 @@ def find_restoration(file: str | None = None) -> tuple[str, Path]:
     path = Path(file)
     if not path.is_file():
         raise BadOptionError(
-            f"the weights to restore with are {file!r}, expected a .safetensors file or none for the shipped ones: "
-            "put --restore after the stack, or write --restore=FILE"
+            f"the weights to restore with, {file!r}, are not there, expected a .safetensors file: check the path, or "
+            "give --restore alone for the shipped ones"
         )
     return path.stem, path
 
@@ -196,7 +196,7 @@ def load_network(path: Path, architectures: Mapping[str, Callable[..., "nn.Modul
     if architecture not in architectures:
         raise BadWeightsError(
             f"{path} is for the network {architecture!r}, expected one of {', '.join(architectures)}: "
-            "was it made by 'zinterp train'?"
+            "give weights of 'zinterp train' to --model, and those of 'zinterp train --restoration' to --restore"
         )
     try:
         network = architectures[architecture](json.loads(metadata.get("sizes", "{}")))

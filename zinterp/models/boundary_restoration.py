@@ -62,7 +62,7 @@ class BoundaryRestoration(nn.Module):
     architecture = "boundary-restoration"
     multiple_of = WINDOW
     overlap = 128
-    bytes_per_pixel = (1000, 700)
+    bytes_per_pixel = (550, 350)
 
     def __init__(self, size: BoundaryRestorationSize | None = None) -> None:
         super().__init__()

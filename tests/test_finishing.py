@@ -21,6 +21,7 @@ from zinterp.finishing import (
     fall_back,
     finish,
     from_json,
+    restore,
     to_json,
     unsure,
 )
@@ -302,3 +303,40 @@ def test_the_record_has_all_that_decides_grey_values() -> None:
     }
     assert Finishing(sharpening=Sharpening(2.0)).record()["sharpening"]["amount"] == 2
     assert Finishing(flag_below=3).record() == Finishing().record()
+
+
+def test_fallback_widens_the_deviations_by_what_it_changes() -> None:
+    context = np.random.default_rng(0).random((4, 40, 48), dtype=np.float32)
+    plane, sigma = context[1:3].mean(axis=0), np.full((40, 48), 0.3, np.float32)
+    made = finish(Finishing(fallback_above=0.1), plane, sigma, None, Surroundings(context), 0.5, (0, 1))
+    assert made.sigma is not None
+    changed = np.abs(made.plane - plane)
+    assert changed.max() > 0.05
+    assert np.allclose(made.sigma, np.hypot(0.3, changed), atol=2e-3)
+
+
+def test_restoration_is_added_until_a_plane_is_nearly_as_sharp_as_its_neighbours() -> None:
+    context = np.random.default_rng(0).random((2, 60, 70), dtype=np.float32)
+    around = Surroundings(context)
+    plane, target = context.mean(axis=0), around.pair.expected(0.5).gradient_energy
+    added = np.random.default_rng(1).normal(0, 0.25, plane.shape).astype(np.float32)
+    restored, amount = restore(plane, plane + added, around, 0.5)
+    assert 0.1 < amount < 1.5
+    assert Statistics.of(restored).gradient_energy == pytest.approx(0.95 * target, rel=1e-3)
+    assert np.allclose(restored, plane + np.float32(amount) * added, atol=1e-6)
+    assert restore(plane, plane + added / 100, around, 0.5)[1] == 1.5
+    sharp = context[0].copy()
+    same, none = restore(sharp, sharp + added, around, 0.5)
+    assert (same is sharp, none) == (True, 0.0)
+
+
+def test_grain_and_contrast_make_no_plane_sharper_than_its_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    context = (0.5 + 0.1 * rng.standard_normal((2, 96, 96))).astype(np.float32)
+    around = Surroundings(context)
+    target = around.pair.expected(0.5).gradient_energy
+    grainy = finish(Finishing(grain_seed=3, even_contrast=True), context.mean(axis=0), None, None, around, 0.5, (0, 1))
+    assert 0.9 * target < Statistics.of(grainy.plane).gradient_energy < 1.02 * target
+    sharp = context[0] * np.float32(0.9)  # of little contrast, and yet nearly as sharp
+    again = finish(Finishing(grain_seed=3, even_contrast=True), sharp, None, None, around, 0.5, (0, 1))
+    assert Statistics.of(again.plane).gradient_energy < 1.02 * target

@@ -40,8 +40,24 @@ def describe_job(job: "Job") -> list[str]:
         f"  voxel size  {job.output.voxel_size} (z, y, x)",
         f"  model       {job.model}, {tiles} tiles of {job.layout.tile[1]} x {job.layout.tile[0]} pixels a plane",
         f"  intensity   {', '.join(ranges)} as 0 to 1",
+        *describe_finishing(job),
         *(f"  note        {note}" for note in job.notes),
     ]
+
+
+def describe_finishing(job: "Job") -> list[str]:
+    """The line about what is done to synthesised planes beside interpolating them; none where that is nothing."""
+    finishing, sharpening = job.finishing, job.finishing.sharpening
+    steps = []
+    if sharpening is not None:
+        steps.append(
+            "sharpened as their neighbours" if sharpening.amount is None else f"sharpened by {sharpening.amount:g}"
+        )
+    if finishing.grain_seed is not None:
+        steps.append(f"grain added from seed {finishing.grain_seed}")
+    if finishing.fallback_above is not None:
+        steps.append(f"cubic where deviations are above {finishing.fallback_above:g} of the range")
+    return [f"  finishing   {', '.join(steps)}"] if steps else []
 
 
 def describe_provenance(made: "Provenance", planes: int | None) -> list[str]:

@@ -17,7 +17,7 @@ from zinterp.training.objectives import Losses, Objective
 LEAST = 1e-3  # of the intensity range: acquired planes that differ less are taken to differ by this
 PATCH = 24  # pixels along an edge of the patches whose spectra are compared
 RINGS, FINEST = 6, 0.25  # of the power spectrum, the last one up to half the Nyquist frequency
-FINE, SECTORS = 4, 8  # rings, the finest ones, that are also looked at by direction, and in how many
+FINE, SECTORS = 0.12, 8  # cycles a pixel from which on it is also looked at by direction, and in how many
 CENSUS = 7  # pixels
 FREE_POWER, FREE_ENERGY = 0.12, 0.05  # natural logarithms: how far spectrum and gradient energy may be off
 
@@ -130,11 +130,11 @@ def census(planes: Tensor) -> Tensor:
 
 
 def spectrum(planes: Tensor) -> Tensor:
-    """Power of patches by spatial frequency, (N, C, H, W) -> (N, C, 2, RINGS + FINE * SECTORS), as natural logarithms.
+    """Power of patches by spatial frequency, (N, C, H, W) -> (N, C, 2, RINGS + SECTORS), as natural logarithms.
 
-    In rings, and in the sectors of the finest rings. First of the mean power, then the mean of the logarithms: that is
-    less the more the power of a patch is in few frequencies. A regular pattern, by which rings alone could be filled as
-    well as by grain, thus is told twice: by its direction and by its regularity.
+    In rings, and the finer half of them together in sectors. First of the mean power, then the mean of the logarithms:
+    that is less the more the power of a patch is in few frequencies. A regular pattern, by which rings alone could be
+    filled as well as by grain, thus is told twice: by its direction and by its regularity.
     """
     window, cells = patch_cells(planes.device)
     patches = F.unfold(planes.flatten(0, 1)[:, None], PATCH, stride=PATCH // 2).transpose(1, 2)
@@ -154,8 +154,8 @@ def patch_cells(device: torch.device) -> tuple[Tensor, Tensor]:
     sector = (angle * SECTORS + 0.5).floor() % SECTORS  # the first is about the axis down, and its end is its beginning
     edges = torch.linspace(0.5 / PATCH, FINEST, RINGS + 1, device=device)
     rings = (radius[:, None] >= edges[:-1]) & (radius[:, None] < edges[1:])
-    sectors = [(rings[:, ring] & (sector == k)) for ring in range(RINGS - FINE, RINGS) for k in range(SECTORS)]
-    cells = torch.cat((rings, torch.stack(sectors, dim=1)), dim=1).float()
+    fine = (radius >= FINE) & (radius < FINEST)
+    cells = torch.cat((rings, fine[:, None] & (sector[:, None] == torch.arange(SECTORS, device=device))), dim=1).float()
     return hann[:, None] * hann, cells / cells.sum(dim=0)
 
 

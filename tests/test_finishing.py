@@ -322,7 +322,7 @@ def test_restoration_is_added_until_a_plane_is_nearly_as_sharp_as_its_neighbours
     added = np.random.default_rng(1).normal(0, 0.25, plane.shape).astype(np.float32)
     restored, amount = restore(plane, plane + added, around, 0.5)
     assert 0.1 < amount < 1.5
-    assert Statistics.of(restored).gradient_energy == pytest.approx(0.95 * target, rel=1e-3)
+    assert Statistics.of(restored).gradient_energy == pytest.approx(0.94 * target, rel=1e-3)
     assert np.allclose(restored, plane + np.float32(amount) * added, atol=1e-6)
     assert restore(plane, plane + added / 100, around, 0.5)[1] == 1.5
     sharp = context[0].copy()

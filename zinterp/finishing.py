@@ -19,7 +19,7 @@ from zinterp.pulsing import Pair, Statistics, products, sampled_strips
 from zinterp.sharpening import Sharpening, sharpen
 
 Plane = NDArray[np.float32]
-SHARP, MOST_RESTORED = 0.95, 1.5  # of the neighbours' gradient energy; times what restoration adds
+SHARP, MOST_RESTORED = 0.94, 1.5  # of the neighbours' gradient energy; times what restoration adds
 BLEND = 2.0  # pixels, over which cubic and synthesised pixels are blended
 STEEPNESS = 0.25  # of the threshold: pixels whose deviation is this far above it are cubic, this far below it are not
 LEAST = 1e-5  # of the intensity range, under a grey level of 16 bit: what is less off is as it should be
@@ -212,7 +212,7 @@ def finish(
 def restore(plane: Plane, restored: Plane, around: Surroundings, t: float) -> tuple[Plane, float]:
     """Add as much of what restoration adds as makes a plane nearly as sharp as its neighbours -> plane, and how much.
 
-    The measure is the gradient energy of the whole plane: 0.95 of what lies between the neighbours', which costs fewer
+    The measure is the gradient energy of the whole plane: 0.94 of what lies between the neighbours', which costs fewer
     errors than all of it. No more than one and a half times what restoration adds; nothing where the plane is as
     sharp already.
     """

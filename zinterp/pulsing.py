@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Plane = NDArray[Any]
 Convert = Callable[[Plane], NDArray[np.float32]]
-MOST_PIXELS = 2**20  # that are looked at in each plane
+MOST_PIXELS = 2**18  # that are looked at in each plane
 STRIP, FEWEST_ROWS, STRIPS = 8, 3, 16  # rows of a strip, and fewer of them rather than fewer strips than these
 
 
@@ -78,7 +78,7 @@ class Pair:
 
 
 def sampled_strips(plane: Plane) -> list[Plane]:
-    """A plane, or, beyond a million pixels, strips of a few rows from all over it."""
+    """A plane, or, beyond a quarter of a million pixels, strips of a few rows from all over it."""
     height, width = plane.shape
     if plane.size <= MOST_PIXELS or height < STRIPS * STRIP:
         return [plane]

@@ -1,46 +1,265 @@
-"""The examples run and do what they say."""
+"""The examples run and do what they say, in folders whose names have spaces."""
 
-import importlib.util
+import fcntl
 import os
+import re
+import runpy
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+import zinterp
 from tests.conftest import make_stack, write_imagej
-from zinterp.io import open_volume
+from zinterp.io import open_volume, read_record
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+Done = subprocess.CompletedProcess[str]
 
 
-def test_array_in_memory() -> None:
-    spec = importlib.util.spec_from_file_location("array_in_memory", EXAMPLES / "array_in_memory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    scores = module.main()
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder with a copy of the examples in ``zinterp``, and zinterp installed beside them as the README says."""
+    home = tmp_path / "my home"
+    command = home / "zinterp" / ".venv" / "bin" / "zinterp"
+    command.parent.mkdir(parents=True)
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zinterp "$@"\n')
+    command.chmod(0o755)
+    shutil.copytree(EXAMPLES, home / "zinterp" / "examples")
+    (home / "acquired").mkdir()
+    return home
+
+
+def sh(home: Path, script: str, *arguments: str, **environment: str) -> Done:
+    """Run an example from the home folder, with zinterp on the PATH and cubic interpolation."""
+    path = f"{home}/zinterp/.venv/bin:{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", f"zinterp/examples/{script}", *arguments],
+        cwd=home,
+        env={**os.environ, "PATH": path, "ZINTERP_UPSAMPLE_MODEL": "cubic", **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, but for logs."""
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".log")
+
+
+def assert_acquired_planes_are_in(path: Path, factor: int, planes: int = 5) -> None:
+    """An output of ``make_stack()`` has all planes, and the acquired ones bit for bit."""
+    with open_volume(path) as reader:
+        dense = reader.read(range(reader.info.shape[0]))
+    assert len(dense) == (planes - 1) * factor + 1
+    assert np.array_equal(dense[::factor], make_stack((planes, *dense.shape[1:])))
+
+
+def model_of(path: Path) -> str:
+    """The model that made an output, as it says itself."""
+    record = read_record(path)
+    assert record is not None
+    return str(record["model"])
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in EXAMPLES.glob("*.sh")))
+def test_without_arguments_a_script_says_in_one_line_how_it_is_used(script: str, home: Path) -> None:
+    result = sh(home, script)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    arguments = line.split(f"{script} ")[1].removesuffix(" [OPTION]...")
+    assert f"# usage: sh {script} {arguments}" in (EXAMPLES / script).read_text()
+
+
+def test_array_in_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "array_in_memory.py"), run_name="__main__")
+    scores = {name: float(psnr) for name, psnr, _ in map(str.split, capsys.readouterr().out.splitlines())}
     assert scores["fast"] > max(scores["cubic"], scores["linear"])
 
 
-def test_upsample_folder_goes_on_after_a_failure_and_leaves_out_what_is_there(tmp_path: Path) -> None:
-    for name in ("a", "c"):
-        write_imagej(tmp_path / f"{name}.tif", make_stack())
-    (tmp_path / "b.tif").write_text("not a stack")
-    script = tmp_path / "bin" / "zinterp"
-    script.parent.mkdir()
-    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m zinterp "$@"\n')
-    script.chmod(0o755)
-    environment = {**os.environ, "PATH": f"{script.parent}:{os.environ['PATH']}", "ZINTERP_UPSAMPLE_MODEL": "cubic"}
-    command = ["sh", str(EXAMPLES / "upsample_folder.sh"), str(tmp_path), str(tmp_path / "out"), "3"]
-    first = subprocess.run(command, env=environment, capture_output=True, text=True)
+def test_upsample_folder_goes_on_after_a_failure_and_leaves_out_what_is_there(home: Path) -> None:
+    acquired, dense = home / "acquired", home / "dense too"
+    for name in ("a 1.tif", "c.ome.tif"):
+        write_imagej(acquired / name, make_stack())
+    (acquired / "b.tif").write_text("not a stack")
+    (acquired / "notes.txt").write_text("not one either")
+    first = sh(home, "upsample_folder.sh", "acquired", "dense too", "3")
     assert first.returncode == 1
+    assert first.stdout == "dense too/a 1_x3.tif\ndense too/c_x3.ome.tif\n"
     assert "b.tif cannot be read as TIFF" in first.stderr
-    made = sorted((tmp_path / "out").glob("*.tif"))
-    assert [p.name for p in made] == ["a_x3.tif", "c_x3.tif"]
-    times = [p.stat().st_mtime_ns for p in made]
-    with open_volume(made[0]) as reader:
-        assert np.array_equal(reader.read(range(13))[::3], make_stack())
-    subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert [p.stat().st_mtime_ns for p in made] == times
+    assert "upsample_folder.sh: acquired/b.tif was not upsampled" in first.stderr
+    assert names(dense) == ["a 1_x3.tif", "c_x3.ome.tif"]
+    assert_acquired_planes_are_in(dense / "a 1_x3.tif", 3)
+    times = [path.stat().st_mtime_ns for path in sorted(dense.glob("*.tif"))]
+    (acquired / "b.tif").unlink()
+    again = sh(home, "upsample_folder.sh", "acquired", "dense too", "3")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert [path.stat().st_mtime_ns for path in sorted(dense.glob("*.tif"))] == times
+
+
+def test_upsample_folder_goes_on_with_an_interrupted_stack_and_knows_its_own_outputs(home: Path) -> None:
+    write_imagej(home / "acquired" / "a.TIF", make_stack((9, 40, 48)))
+    target = home / "acquired" / "a_x2.TIF"
+
+    def interrupt(progress: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        zinterp.upsample(home / "acquired" / "a.TIF", target, factor=2, model="cubic", slab_depth=2, report=interrupt)
+    assert names(home / "acquired") == ["a.TIF", "a_x2.TIF.journal", "a_x2.TIF.partial"]
+    result = sh(home, "upsample_folder.sh", "acquired", "acquired", "2", "--slab-depth", "2")
+    assert result.returncode == 0, result.stderr
+    assert names(home / "acquired") == ["a.TIF", "a_x2.TIF"]
+    assert_acquired_planes_are_in(target, 2, planes=9)
+    again = sh(home, "upsample_folder.sh", "acquired", "./acquired/", "2")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    other = sh(home, "upsample_folder.sh", "acquired", "acquired", "3", "--model", "linear")
+    assert other.stdout == "acquired/a_x3.TIF\n", other.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["none", "dense", "4"], 1, "upsample_folder.sh: there is no folder none"),
+        (["acquired", "dense", "four"], 2, "'four' is not a valid integer"),
+    ],
+)
+def test_upsample_folder_stops_where_no_stack_could_be_upsampled(
+    arguments: list[str], code: int, message: str, home: Path
+) -> None:
+    for name in ("a.tif", "b.tif"):
+        write_imagej(home / "acquired" / name, make_stack())
+    result = sh(home, "upsample_folder.sh", *arguments)
+    assert result.returncode == code
+    assert result.stderr.count(message) == 1
+
+
+FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 7)}
+
+
+def crontab_lines() -> list[list[str]]:
+    """Five time fields and a command of each line of the crontab."""
+    lines = (EXAMPLES / "crontab").read_text().splitlines()
+    return [line.split(maxsplit=5) for line in lines if line and not line.startswith("#")]
+
+
+def test_the_crontab_has_times_that_cron_understands() -> None:
+    (line,) = crontab_lines()
+    assert "%" not in line[5]  # to cron it is the end of the line
+    for text, (lowest, highest) in zip(line[:5], FIELDS.values(), strict=True):
+        for part in text.split(","):
+            match = re.fullmatch(r"(?:\*|(\d+)(?:-(\d+))?)(?:/[1-9]\d*)?", part)
+            assert match, f"{part} is no time"
+            numbers = [int(group) for group in match.groups() if group is not None]
+            assert numbers == sorted(numbers)
+            assert all(lowest <= number <= highest for number in numbers)
+
+
+@pytest.mark.skipif(not shutil.which("flock"), reason="flock comes with Linux only")
+def test_the_line_of_the_crontab_takes_settled_stacks_and_one_run_at_a_time(home: Path) -> None:
+    def cron() -> Done:
+        """Run the command as cron does: from the home folder, with next to no environment."""
+        environment = {"HOME": str(home), "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin", "LOGNAME": "me"}
+        return subprocess.run(
+            ["/bin/sh", "-c", crontab_lines()[0][5]],
+            cwd=home,
+            env={**environment, "ZINTERP_UPSAMPLE_MODEL": "cubic"},
+            capture_output=True,
+            text=True,
+        )
+
+    dense = home / "dense"
+    for name in ("yesterday.tif", "still going on.tif"):
+        write_imagej(home / "acquired" / name, make_stack())
+    os.utime(home / "acquired" / "yesterday.tif", (time.time() - 7200,) * 2)
+    dense.mkdir()
+    with (dense / ".nightly.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        busy = cron()
+    assert (busy.returncode, busy.stderr) == (0, "")
+    assert busy.stdout == f"nightly.sh: an earlier run is still at work on {dense}\n"
+    first = cron()
+    assert (first.returncode, first.stderr) == (0, "")
+    assert first.stdout == f"{dense}/yesterday_x4.tif\n"
+    assert_acquired_planes_are_in(dense / "yesterday_x4.tif", 4)
+    assert "wrote" in (dense / "zinterp.log").read_text()
+    again = cron()
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    (home / "zinterp" / ".venv" / "bin" / "zinterp").unlink()
+    assert "nightly.sh: there is no zinterp on the PATH " in cron().stderr
+
+
+SHORT = {"ZINTERP_TRAIN_BATCH": "1", "ZINTERP_TRAIN_CROP": "32"}
+
+
+def test_fine_tune_upsamples_with_the_weights_that_it_trained(home: Path) -> None:
+    write_imagej(home / "my stack.tif", make_stack((9, 40, 48)))
+    nothing_to_beat = {**SHORT, "ZINTERP_TRAIN_HELD_OUT": "0"}
+    result = sh(home, "fine_tune.sh", "my stack.tif", "tuned", "0.01", **nothing_to_beat)
+    assert result.returncode == 0, result.stderr
+    assert "did not help" not in result.stderr
+    assert result.stdout.startswith("tuned/my stack_tuned.safetensors  held-out gain")
+    assert result.stdout.endswith("\ntuned/my stack_x4.tif\n")
+    assert names(home / "tuned") == ["my stack_tuned.safetensors", "my stack_x4.tif"]
+    assert model_of(home / "tuned" / "my stack_x4.tif").startswith("my stack_tuned@")
+    assert_acquired_planes_are_in(home / "tuned" / "my stack_x4.tif", 4, planes=9)
+    again = sh(home, "fine_tune.sh", "my stack.tif", "tuned", "0.01", **nothing_to_beat)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr
+    assert "step" not in again.stderr
+
+
+def test_fine_tune_takes_the_shipped_network_where_training_did_not_help(home: Path) -> None:
+    write_imagej(home / "mine.tif", make_stack((9, 40, 48)))
+    result = sh(home, "fine_tune.sh", "mine.tif", "tuned", "0.01", **SHORT, ZINTERP_TRAIN_LEARNING_RATE="0.5")
+    assert result.returncode == 0, result.stderr
+    assert "fine_tune.sh: training did not help, so the shipped network fast is used\n" in result.stderr
+    assert names(home / "tuned") == ["mine_x4.tif"]
+    assert model_of(home / "tuned" / "mine_x4.tif").startswith("fast@")
+
+
+def test_fine_tune_fails_where_training_fails(home: Path) -> None:
+    write_imagej(home / "mine.tif", make_stack())
+    result = sh(home, "fine_tune.sh", "mine.tif", "tuned", "soon")
+    assert result.returncode == 2
+    assert result.stderr.endswith("'soon' is not a valid float range.\n")
+    assert names(home / "tuned") == []
+
+
+def test_slurm_array_upsamples_one_stack_a_task(home: Path) -> None:
+    stacks = [home / "acquired" / name for name in ("a.tif", "b 2.tif")]
+    for stack in stacks:
+        write_imagej(stack, make_stack())
+    (home / "stacks.txt").write_text("".join(f"{stack}\n" for stack in stacks))
+
+    def task(number: str) -> Done:
+        slurm = {"SLURM_ARRAY_TASK_ID": number, "SLURM_CPUS_PER_TASK": "1", "SLURM_MEM_PER_NODE": "4096"}
+        return sh(home, "slurm_array.sh", "stacks.txt", "dense", "2", **slurm)
+
+    for number, made in (("1", "a_x2.tif"), ("2", "b 2_x2.tif")):
+        result = task(number)
+        assert (result.returncode, result.stdout) == (0, f"dense/{made}\n"), result.stderr
+        assert_acquired_planes_are_in(home / "dense" / made, 2)
+    assert names(home / "dense") == ["a_x2.tif", "b 2_x2.tif"]
+    again = task("1")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "dense/a_x2.tif is there already\n", "")
+    for number in ("0", "3"):
+        beyond = task(number)
+        expected = f"slurm_array.sh: stacks.txt has no stack on line {number}, expected a line of 1 to 2\n"
+        assert (beyond.returncode, beyond.stdout, beyond.stderr) == (1, "", expected)
+    (home / "stacks.txt").write_text("run1/a.tif\nrun2/a.tif\n")
+    assert "stacks.txt has several stacks called a.tif" in task("2").stderr
+
+
+def test_slurm_finds_its_settings_before_the_first_command() -> None:
+    lines = (EXAMPLES / "slurm_array.sh").read_text().splitlines()
+    assert lines[0] == "#!/bin/sh"
+    settings = [number for number, line in enumerate(lines) if line.startswith("#SBATCH")]
+    assert settings
+    assert all(re.fullmatch(r"#SBATCH --[a-z-]+=\S+", lines[number]) for number in settings)
+    assert all(line.startswith("#") for line in lines[: settings[-1]])

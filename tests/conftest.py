@@ -14,7 +14,9 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from zinterp.errors import InputError
 from zinterp.interpolators.base import Needs
+from zinterp.io.tiff import TiffReader
 
 Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -40,6 +42,19 @@ def make_stack(shape: tuple[int, int, int] = (5, 40, 48), dtype: str = "uint8", 
         return values.astype(dtype)
     limits = np.iinfo(dtype)
     return np.clip(limits.min + values * (float(limits.max) - limits.min), limits.min, limits.max).astype(dtype)
+
+
+def break_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a TIFF of ``make_stack()`` fail in mid-run, after the five planes that are sampled first and two more."""
+    calls: list[range] = []
+
+    def fail(self: TiffReader, z: range, stack: int = 0) -> Stack:
+        calls.append(z)
+        if len(calls) > 7:
+            raise InputError("the disk is gone")
+        return make_stack()[z.start : z.stop]
+
+    monkeypatch.setattr(TiffReader, "read", fail)
 
 
 class Doubtful:

@@ -9,13 +9,22 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.conftest import DTYPES, Doubtful, Stack, make_stack, write_imagej, write_tiff_slices, write_zarr_05
+from tests.conftest import (
+    DTYPES,
+    Doubtful,
+    Stack,
+    break_reads,
+    make_stack,
+    write_imagej,
+    write_tiff_slices,
+    write_zarr_05,
+)
 from zinterp import compute
 from zinterp.errors import BadOptionError, InputError, OutputError, OutputExistsError
 from zinterp.interpolators import create_interpolator
 from zinterp.io import FORMATS, OUTPUT_FORMATS, open_volume, read_record
 from zinterp.io.ngff_writer import NgffWriter
-from zinterp.io.tiff import TiffReader, TiffWriter
+from zinterp.io.tiff import TiffWriter
 from zinterp.journal import journal_path
 from zinterp.pipeline import Progress, interpolate, interpolate_with_uncertainty, upsample
 from zinterp.tiling import apply_tiled
@@ -222,15 +231,7 @@ def test_another_volume_in_the_place_of_the_deviations_is_not_taken_for_them(sou
 def test_bad_input_in_mid_run_leaves_neither_volume(
     suffix: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls: list[range] = []
-
-    def fail(self: TiffReader, z: range, stack: int = 0) -> Stack:
-        calls.append(z)
-        if len(calls) > 7:  # five planes are sampled first
-            raise InputError("the disk is gone")
-        return make_stack()[z.start : z.stop]
-
-    monkeypatch.setattr(TiffReader, "read", fail)
+    break_reads(monkeypatch)
     with pytest.raises(InputError, match="the disk is gone"):
         finished(source, tmp_path / f"b{suffix}", confidence=tmp_path / f"sigma{suffix}")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]

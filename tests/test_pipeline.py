@@ -13,7 +13,7 @@ import pytest
 import tifffile
 
 import zinterp
-from tests.conftest import Write, make_stack, write_imagej, write_png_slices, write_zarr_05
+from tests.conftest import Write, break_reads, make_stack, write_imagej, write_png_slices, write_zarr_05
 from zinterp.compute import compute_slab, fill_nonfinite
 from zinterp.errors import (
     BadOptionError,
@@ -352,15 +352,7 @@ def test_files_that_only_are_named_like_ours_are_left_alone(suffix: str, tmp_pat
 def test_an_input_that_breaks_in_mid_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a.tif"
     write_imagej(source, make_stack())
-    calls = []
-
-    def fail(self: TiffReader, z: range, stack: int) -> np.ndarray:
-        calls.append(z)
-        if len(calls) > 7:  # five planes are sampled first
-            raise InputError("the disk is gone")
-        return make_stack()[z.start : z.stop]
-
-    monkeypatch.setattr(TiffReader, "read", fail)
+    break_reads(monkeypatch)
     with pytest.raises(InputError, match="the disk is gone"):
         upsample(source, factor=2, model="linear", slab_depth=1)
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]

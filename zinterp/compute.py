@@ -47,9 +47,8 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
         if not t:
             acquired = slab.source.index(i)
             output[k - first] = planes[acquired]
-            filled = job.fill_nonfinite and planes.dtype.kind == "f"
-            finite = fill_nonfinite(planes[acquired]) if filled else planes[acquired]
-            measures[k] = Measures(Statistics.of(finite, stack.normalizer.normalize))
+            (plane,) = finite(job, planes[acquired : acquired + 1])
+            measures[k] = Measures(Statistics.of(plane, stack.normalizer.normalize))
     for gap in gaps(job, slab, planes):
         raw = interpolate_gap(job, interpolator, gap)
         around = Surroundings(gap.context, gap.acquired)
@@ -103,14 +102,15 @@ def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
 
 def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:
     """Some planes of a slab, normalised, shape (2 * context, Y, X)."""
-    return normalized(job, slab, planes[[slab.source.index(k) for k in around]])
+    chosen = finite(job, planes[[slab.source.index(k) for k in around]])
+    return job.stacks[slab.stack].normalizer.normalize(chosen)
 
 
-def normalized(job: Job, slab: Slab, planes: Planes) -> NDArray[np.float32]:
-    """Planes (n, Y, X) of a slab as the network sees them."""
-    if planes.dtype.kind == "f" and job.fill_nonfinite:
-        planes = np.stack([fill_nonfinite(plane) for plane in planes])
-    return job.stacks[slab.stack].normalizer.normalize(planes)
+def finite(job: Job, planes: Planes) -> Planes:
+    """Planes (n, Y, X), with finite values in place of NaN and infinite ones where the job is to fill these."""
+    if planes.dtype.kind != "f" or not job.fill_nonfinite:
+        return planes
+    return np.stack([fill_nonfinite(plane) for plane in planes])
 
 
 class Raw(NamedTuple):

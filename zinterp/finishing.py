@@ -80,10 +80,9 @@ class Surroundings:
         middle = len(context) // 2
         seen = context[middle - 1 : middle + 1]
         self.context = context
-        self.before, self.after = map(near_range, seen)
         self.mixture = Pair.of(*seen)
         self.pair = self.mixture if acquired is None else Pair.of(*acquired)
-        calm = near_range(seen)
+        self.before, self.after = calm = near_range(seen)
         self.calm = self.mixture if calm is seen else Pair.of(*calm)
 
 

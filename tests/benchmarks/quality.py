@@ -44,12 +44,13 @@ def volumes(argument: str) -> Iterator[tuple[str, Volume]]:
     count = int(planes or 0)
     volume = volume[count:] if count < 0 else volume[: count or None]
     for axis in axes or "z":
-        turned = np.moveaxis(volume, "zyx".index(axis), 0)
-        window = tuple(
-            slice((n - min(n, m)) // 2, (n + min(n, m)) // 2)
-            for n, m in zip(turned.shape, (PLANES, EDGE, EDGE), strict=True)
-        )
-        yield Path(path).stem, turned[window].astype(np.float32)
+        yield Path(path).stem, middle(np.moveaxis(volume, "zyx".index(axis), 0)).astype(np.float32)
+
+
+def middle(volume: Volume) -> Volume:
+    """The part of a volume that is looked at."""
+    sizes = zip(volume.shape, (PLANES, EDGE, EDGE), strict=True)
+    return volume[tuple(slice((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in sizes)]
 
 
 def gaps_of(volume: Volume, gap: int) -> Iterator[tuple[NDArray[np.float32], Volume]]:

@@ -19,7 +19,6 @@ below each the same plane 3 times larger.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,12 +27,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from quality import middle, say
 
 from zinterp.evaluation.metrics import edge_f_score, psnr, sharpness
 from zinterp.pipeline import interpolate, interpolate_with_uncertainty
 from zinterp.pulsing import Pair, Statistics, Synthesised, pulsing
 
-PLANES, EDGE = 33, 256
 RINGS, RING = 8, 1 / 32  # cycles a pixel
 WAYS: dict[str, dict[str, Any]] = {
     "linear": {"model": "linear"},
@@ -45,13 +44,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "both": {"restore": True, "grain": 0},
 }
 Volume = NDArray[Any]
-
-
-def middle(path: Path) -> Volume:
-    """The part of a volume that is looked at."""
-    volume = tifffile.imread(path)
-    sizes = zip(volume.shape, (PLANES, EDGE, EDGE), strict=True)
-    return np.ascontiguousarray(volume[tuple(slice((n - min(n, m)) // 2, (n + min(n, m)) // 2) for n, m in sizes)])
 
 
 def made(kept: Volume, gap: int, options: dict[str, Any]) -> tuple[Volume, Volume | None]:
@@ -89,9 +81,7 @@ def figures(volume: Volume, gap: int, options: dict[str, Any]) -> str:
     low, high = np.percentile(truth, [0.1, 99.9])
     hidden = np.arange(len(truth)) % gap > 0
     halves = range(gap // 2, len(truth), gap)
-    energies = [sharpness(kept[[i]], dense[[k]]) for i, k in enumerate(halves)]
-    after = [sharpness(kept[[i + 1]], dense[[k]]) for i, k in enumerate(halves)]
-    sharp = float(np.mean([2 / (1 / a + 1 / b) for a, b in zip(energies, after, strict=True)]))
+    sharp = float(np.mean([sharpness(kept[i : i + 2], dense[[k]]) for i, k in enumerate(halves)]))
     edges = float(np.mean([edge_f_score(dense[k], truth[k]) for k in halves]))
     spectra = [np.mean([power(v[k].astype(float)) for k in halves], axis=0) for v in (dense, truth)]
     decibels = " ".join(f"{x:+5.1f}" for x in 10 * np.log10(spectra[0] / spectra[1]))
@@ -129,16 +119,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     restore = {"restore": args.restore or True}
     if args.picture:
-        draw(args.picture, middle(args.volumes[0]), restore)
+        draw(args.picture, middle(tifffile.imread(args.volumes[0])), restore)
         return
     head = "  PSNR sharp  edges pulsing  1 sd  2 sd  spectrum in dB"
-    sys.stdout.write(f"{'volume':20} {'gap':>3} {'way':10} {head}\n")
+    say(f"{'volume':20} {'gap':>3} {'way':10} {head}")
     for path in args.volumes:
+        volume = middle(tifffile.imread(path))
         for gap in map(int, args.gaps.split(",")):
             for name in args.ways.split(","):
                 options = WAYS[name] | (restore if "restore" in WAYS[name] else {})
-                sys.stdout.write(f"{path.stem:20} {gap:>3} {name:10} {figures(middle(path), gap, options)}\n")
-                sys.stdout.flush()
+                say(f"{path.stem:20} {gap:>3} {name:10} {figures(volume, gap, options)}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ from scipy import ndimage
 from skimage.feature import canny
 from skimage.metrics import structural_similarity
 
+from zinterp.sharpening import gradient_energy
+
 Planes = NDArray[np.generic]
 EDGE_SIGMA, EDGE_PART, EDGE_LOW = 1.5, 0.1, 0.4
 
@@ -52,13 +54,7 @@ def ssim(truth: Planes, guess: Planes, *, data_range: float) -> float:
 
 def sharpness(truth: Planes, guess: Planes) -> float:
     """Mean gradient energy in the plane over that of the true planes; 1 is as sharp, less is smoother."""
-    return gradient_energy(guess) / max(gradient_energy(truth), 1e-12)
-
-
-def gradient_energy(planes: Planes) -> float:
-    """Mean squared gradient along y and x."""
-    gy, gx = np.gradient(planes.astype(np.float64), axis=(1, 2))
-    return float(np.mean(gy**2 + gx**2))
+    return gradient_energy(guess.astype(np.float64)) / max(gradient_energy(truth.astype(np.float64)), 1e-12)
 
 
 def edge_f_score(plane: Planes, truth: Planes) -> float:

@@ -6,7 +6,6 @@ MirrorUNet, everything is seen in local units, both sides of the gap are treated
 multiple of how far the two acquired planes disagree: where they are equal nothing is added, whatever the weights are.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,31 +14,20 @@ from torch.nn import functional as F
 
 from zinterp.models.layers import Prediction, local_mean, local_rms, starting_at_zero
 from zinterp.models.mirror_unet import FLOOR, MOST, WINDOW, Encoder, UpwardPath
+from zinterp.models.motion import Size
 
 BOUND = 3.0  # no pixel is changed by more than this many times the local disagreement of the acquired planes
 
 
 @dataclass(frozen=True)
-class BoundaryRestorationSize:
+class BoundaryRestorationSize(Size):
     """Channels of each level, the finest first, all even."""
 
     channels: tuple[int, ...] = (16, 36, 64, 96)
 
-    @classmethod
-    def from_json(cls, sizes: Mapping[str, object]) -> "BoundaryRestorationSize":
-        """From what ``dataclasses.asdict`` and JSON made of one.
-
-        Raises
-        ------
-        ValueError
-            If a field is unknown, or the channels are not a list of two or more even numbers.
-        """
-        channels = sizes.get("channels", cls.channels)
-        if set(sizes) - {"channels"} or not isinstance(channels, list | tuple):
-            raise ValueError(f"got sizes {dict(sizes)}, expected 'channels': a list of even numbers")
-        if len(channels) < 2 or not all(isinstance(c, int) and c > 0 and c % 2 == 0 for c in channels):
-            raise ValueError(f"got channels {channels}, expected two or more even numbers")
-        return cls(tuple(channels))
+    def __post_init__(self) -> None:
+        if len(self.channels) < 2 or any(channels % 2 for channels in self.channels):
+            raise ValueError(f"got channels {self.channels}, expected two or more even numbers")
 
 
 class BoundaryRestoration(nn.Module):

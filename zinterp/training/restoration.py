@@ -38,7 +38,6 @@ class ForBoundaryRestoration(Objective):
     uncertainty: float = 0.1
 
     rate = 1e-3
-    fine_tuning_rate = 3e-4
     starts_useful = True  # at first the planes stay as they are
     augmentation = Augmentation(noise=0.1, smooth_copy=0.2)  # what lacks in grainy planes is mostly grain
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zinterp.errors import ZinterpError
+    from zinterp.evaluation.hidden_planes import evaluate
     from zinterp.io import create_volume, open_volume
     from zinterp.pipeline import interpolate, interpolate_with_uncertainty, upsample
     from zinterp.volume import VolumeInfo, VoxelSize
@@ -21,6 +22,7 @@ _HOMES = {
     "VolumeInfo": "zinterp.volume",
     "VoxelSize": "zinterp.volume",
     "create_volume": "zinterp.io",
+    "evaluate": "zinterp.evaluation.hidden_planes",
     "interpolate": "zinterp.pipeline",
     "interpolate_with_uncertainty": "zinterp.pipeline",
     "open_volume": "zinterp.io",
@@ -31,6 +33,7 @@ __all__ = [
     "VoxelSize",
     "ZinterpError",
     "create_volume",
+    "evaluate",
     "interpolate",
     "interpolate_with_uncertainty",
     "open_volume",

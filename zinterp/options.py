@@ -17,6 +17,7 @@ from zinterp.plan import checked_factor
 from zinterp.sharpening import Sharpening
 from zinterp.volume import VoxelSize, parse_length
 
+AUTO = "auto"
 FALLBACK_ABOVE = 0.2  # of the intensity range
 GEOMETRIES = ("factor", "depths", "z_step", "isotropic")
 """The options of which one says where output planes lie."""
@@ -44,7 +45,7 @@ class UpsampleOptions:
         ``17,20-22``; ``auto`` in it leaves out what ``find_defects`` finds.
     model : str or None
         ``linear``, ``cubic``, ``optical-flow``, a shipped network's name, or a weights file; None is the default
-        network.
+        network, and ``auto`` takes cubic where that predicts hidden planes of the stack better than this.
     device : str
         ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     precision : str
@@ -175,6 +176,11 @@ class UpsampleOptions:
             raise BadOptionError(f"the memory limit is {self.max_memory} bytes, expected more than none: write 8GB")
         checked_threshold(self.drop_duplicates)
         self.finishing()
+        if self.model == AUTO and (self.restore or self.wants_uncertainty):
+            raise BadOptionError(
+                "got model auto with restoration, confidence, flags or fallback, which cubic interpolation has not: "
+                "name the model, or leave it out"
+            )
         if self.overwrite and self.resume:
             raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
 

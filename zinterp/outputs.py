@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.compute import Made
+from zinterp.documents import RESERVED
 from zinterp.errors import BadOptionError, OutputError
 from zinterp.io import check_target, create_volume, on_disk, output_format
 from zinterp.job import Job, output_options
 from zinterp.journal import is_begun
 from zinterp.options import UpsampleOptions
 from zinterp.plan import Slab
-from zinterp.planes_table import MEASURED_WIDTH, RESERVED
+from zinterp.planes_table import MEASURED_WIDTH
 from zinterp.volume import VolumeInfo, VolumeWriter, partial_path
 
 ROOM = 1000  # characters of a record for the pulsing of each stack

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import zinterp
+from zinterp.choice import choose_interpolator
 from zinterp.compute import Made, compute_slab
 from zinterp.duplicates import Duplicate, describe
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError, OutputExistsError
 from zinterp.executors.serial import run_serial
 from zinterp.finishing import Measures, to_json
-from zinterp.geometry import place_planes
+from zinterp.geometry import Geometry, place_planes
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
 from zinterp.io import check_dtype, check_free, open_volume, recorded_name
-from zinterp.job import Job, check_output, default_target, fingerprint, plan_job
+from zinterp.job import Job, check_output, default_target, fingerprint, plan_job, with_interpolator
 from zinterp.journal import Journal, is_begun, locked
-from zinterp.options import UpsampleOptions
+from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.outputs import Outputs, check_confidence, check_places, create_outputs
 from zinterp.plan import Slab
@@ -120,10 +121,7 @@ def opened(
         if options.planes_table is not None:
             volumes = [source, target, *([Path(options.confidence)] if options.confidence is not None else [])]
             check_table(Path(options.planes_table), volumes, replace=options.overwrite or options.resume)
-        interpolator = interpolator or build_interpolator(options)
-        if options.wants_uncertainty:
-            check_uncertain(interpolator)
-        job = plan_job(reader, options, geometry, needs=interpolator.needs, model=interpolator.identity, target=target)
+        job, interpolator = decide(reader, options, geometry, interpolator, target)
         check_output(source, target, job, options)
         if options.confidence is not None:
             check_confidence(Path(options.confidence), source, target, job, options)
@@ -132,10 +130,37 @@ def opened(
         reader.close()
 
 
+def decide(
+    reader: VolumeReader,
+    options: UpsampleOptions,
+    geometry: Geometry | None = None,
+    interpolator: Interpolator | None = None,
+    target: Path | None = None,
+) -> tuple[Job, Interpolator]:
+    """Plan a job, with the interpolator that it is for: the one given, else the one that the options name.
+
+    Where they leave the choice of the model, it is made by how well planes of the stack are predicted that are known;
+    see ``choose_interpolator``.
+    """
+    interpolator = interpolator or build_interpolator(options)
+    if options.wants_uncertainty:
+        check_uncertain(interpolator)
+    job = plan_job(reader, options, geometry, needs=interpolator.needs, model=interpolator.identity, target=target)
+    if options.model != AUTO:
+        return job, interpolator
+    interpolator, choice = choose_interpolator(reader, job, interpolator)
+    logger.info("model auto: %s", choice)
+    job = with_interpolator(job, options, needs=interpolator.needs, model=interpolator.identity)
+    return replace(job, choice=choice.record()), interpolator
+
+
 def build_interpolator(options: UpsampleOptions) -> Interpolator:
-    """The interpolator that the options name."""
+    """The interpolator that the options name; where they leave the choice, the default network."""
     return create_interpolator(
-        options.model, device=options.device, precision=options.precision, restore=options.restore
+        None if options.model == AUTO else options.model,
+        device=options.device,
+        precision=options.precision,
+        restore=options.restore,
     )
 
 
@@ -231,10 +256,7 @@ def planned(
     check_dtype(array.dtype, "the array")
     reader = ArrayReader(array)
     geometry = place_planes(reader.info, chosen)
-    interpolator = interpolator or build_interpolator(chosen)
-    if chosen.wants_uncertainty:
-        check_uncertain(interpolator)
-    job = plan_job(reader, chosen, geometry, needs=interpolator.needs, model=interpolator.identity)
+    job, interpolator = decide(reader, chosen, geometry, interpolator)
     for note in job.notes:
         logger.warning("%s", note)
     return job, reader, interpolator

@@ -2,18 +2,17 @@
 
 import csv
 import io
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from zinterp.errors import BadOptionError, OutputError, OutputExistsError
+from zinterp.documents import check_document, write_document
+from zinterp.errors import OutputError
 from zinterp.finishing import Measures
 from zinterp.interpolators import parts_of
-from zinterp.io import can_write, format_of, on_disk
 from zinterp.job import Job
 from zinterp.normalize import Normalizer
-from zinterp.volume import decimal, partial_path
+from zinterp.volume import decimal
 
 ACQUIRED, SYNTHESISED = "acquired", "synthesised"
 
@@ -79,9 +78,6 @@ class PlaneRow:
     contrast: float | None = None
     gradient_energy: float | None = None
 
-
-RESERVED = (".partial", ".journal", ".lock")
-"""Suffixes of files that lie beside an unfinished output."""
 
 MEASURED = (
     *("restoration_amount", "grain", "sharpening", "sharpening_radius", "fallback", "mean_sigma"),
@@ -161,18 +157,7 @@ def check_table(path: Path, volumes: Sequence[Path], *, replace: bool) -> None:
     replace : bool
         Whether an older table may be replaced.
     """
-    named = format_of(path) is not None or path.suffix in RESERVED
-    if named or any(on_disk(v).resolve() in (path.resolve(), *path.resolve().parents) for v in volumes):
-        raise BadOptionError(
-            f"the planes table {path} is named like a stack or lies in the input or output, expected a place of its "
-            "own: give planes.csv"
-        )
-    if path.exists() and not replace:
-        raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another --planes-table")
-    if path.is_dir() or not path.parent.is_dir():
-        raise OutputError(f"the planes table {path} cannot be written there, expected a file in a folder that exists")
-    if reason := can_write(path.parent):
-        raise OutputError(f"the planes table {path} cannot be written ({reason}): choose another place")
+    check_document(path, "planes table", "planes.csv", volumes, replace=replace)
     if path.exists() and not is_table(path):
         raise OutputError(
             f"{path} is there and no table of planes, which alone is replaced: give another --planes-table"
@@ -187,9 +172,4 @@ def is_table(path: Path) -> bool:
 
 def write_table(path: Path, table: str) -> None:
     """Write a table, whole or not at all."""
-    partial = partial_path(path)
-    try:
-        partial.write_text(table, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"cannot write the planes table {path} ({error.strerror or error})") from error
+    write_document(path, "planes table", table)

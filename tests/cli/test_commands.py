@@ -380,9 +380,11 @@ def test_the_demonstration_replaces_nothing_unless_told(run: Run, tmp_path: Path
     assert (tmp_path / "out" / "input.tif").read_text() == "mine"
     result = run("demo", "-o", "out", "--model", "cubic", "--overwrite", "-q")
     assert result.returncode == 0, result.stderr
-    assert "network +" in result.stdout or "network -" in result.stdout
-    with tifffile.TiffFile(tmp_path / "out" / "network_x4.tif") as tif:
+    assert "  verdict     linear +" in result.stdout or "  verdict     cubic +" in result.stdout
+    with tifffile.TiffFile(tmp_path / "out" / "input_x4.tif") as tif:
         assert tif.series[0].shape == (33, 256, 256)
+    assert (tmp_path / "out" / "demo.png").stat().st_size > 10_000
+    assert "<html" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
 def test_planes_at_a_length_from_slices_with_a_table(run: Run, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from zinterp.cli.evaluate import describe
 from zinterp.cli.options import log_options
 from zinterp.cli.progress import logger
 
@@ -40,10 +41,5 @@ def command(
     except OSError as error:
         raise OutputError(f"cannot make the folder {output_dir} ({error.strerror}): choose another -o") from error
     shown = demonstrate(output_dir, model=model, seed=seed, overwrite=overwrite, report=logger.info)
-    click.echo("planes that were left out, as each model made them (x4):")
-    click.echo(f"{'':10}{'PSNR dB':>9}{'SSIM':>8}{'sharpness':>11}")
-    for name, score in shown.scores.items():
-        click.echo(f"{name:10}{score.psnr_db:9.2f}{score.ssim:8.4f}{score.sharpness:11.2f}")
-    best = max(shown.scores["linear"].psnr_db, shown.scores["cubic"].psnr_db)
-    click.echo(f"network {shown.scores['network'].psnr_db - best:+.2f} dB over the better of linear and cubic")
-    click.echo(f"input    {shown.input}\noutput   {shown.output}\npicture  {shown.picture}")
+    click.echo("\n".join(describe(shown.evaluation)))
+    click.echo(f"input    {shown.input}\noutput   {shown.output}\npicture  {shown.picture}\nreport   {shown.page}")

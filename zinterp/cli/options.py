@@ -302,7 +302,7 @@ def log_options(command: Command) -> Command:
 
 
 def geometry_options(command: Command) -> Command:
-    """--factor, --depths, --z-step, --isotropic, --positions, --skip, --fill-gaps, --align."""
+    """--factor, --depths, --z-step, --isotropic, and those of ``places_options``."""
     return apply(
         click.option(
             "-f", "--factor", type=int, help="Make planes this many times denser: 2, 3, 4, ...; 1 to repair a stack."
@@ -310,6 +310,13 @@ def geometry_options(command: Command) -> Command:
         click.option("--depths", type=Numbers(), metavar="T,T,...", help="Planes at these depths of each gap, 0 to 1."),
         click.option("--z-step", type=Length(), help="Planes this far apart, as in 5nm, from the first plane on."),
         click.option("--isotropic", is_flag=True, default=None, help="Planes as far apart as pixels."),
+        places_options,
+    )(command)
+
+
+def places_options(command: Command) -> Command:
+    """--positions, --skip, --fill-gaps, --align."""
+    return apply(
         click.option(
             "--positions",
             metavar="FILE[:COLUMN]|names",
@@ -332,15 +339,23 @@ def geometry_options(command: Command) -> Command:
 
 
 def network_options(command: Command) -> Command:
-    """--model, --device, --precision, --tile, --overlap, --max-memory."""
+    """--model, and those of ``machine_options``."""
     return apply(
         click.option(
             "-m",
             "--model",
-            metavar="NAME|FILE",
-            help="optical-flow, cubic, linear, a name that 'zinterp models' lists, or a weights file.  [default: the "
-            "first listed]",
+            metavar="NAME|FILE|auto",
+            help="optical-flow, cubic, linear, a name that 'zinterp models' lists, or a weights file; auto takes cubic "
+            "where that predicts hidden planes of the stack better than the default network.  [default: the first "
+            "listed]",
         ),
+        machine_options,
+    )(command)
+
+
+def machine_options(command: Command) -> Command:
+    """--device, --precision, --tile, --overlap, --max-memory."""
+    return apply(
         click.option(
             "--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where the network computes.  [default: auto]"
         ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zinterp.cli.options import (
+    OrAlone,
     duplicates_option,
     finishing_options,
     geometry_options,
@@ -15,12 +16,24 @@ from zinterp.cli.options import (
     input_options,
     log_options,
     network_options,
+    optional,
 )
 from zinterp.cli.progress import logger, show_progress
 from zinterp.cli.text import describe_flags, describe_job, describe_outcome, named
 
 if TYPE_CHECKING:
+    from zinterp.options import UpsampleOptions
     from zinterp.outcome import Outcome
+
+SAID = "said"  # what --report alone stands for: a few lines on stderr
+REPORT_PLANES, REPORT_SIZE = 33, 256  # of the window in which planes are hidden for a page
+
+
+def html_file(text: str) -> str:
+    """The name of a page."""
+    if not text.lower().endswith((".html", ".htm")):
+        raise ValueError
+    return text
 
 
 @click.command("upsample")
@@ -53,7 +66,12 @@ if TYPE_CHECKING:
     help="Name planes and regions whose predicted deviations let expect a lower PSNR, relative to the intensity range; "
     "20 finds bad ones.",
 )
-@click.option("--report", is_flag=True, help="Also say how even the output is, and how sure the model.")
+@optional(
+    "--report",
+    OrAlone("FILE.html", SAID, html_file, "a file named .html"),
+    "Also say how even the output is, and how sure the model; or write a page with that, with pictures, and with what "
+    "interpolation does to hidden planes of the stack.",
+)
 @click.option(
     "--planes-table",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -74,7 +92,7 @@ def command(
     inputs: tuple[Path, ...],
     output: Path | None,
     output_dir: Path | None,
-    report: bool,
+    report: str | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
@@ -94,8 +112,10 @@ def command(
       zinterp upsample stack.ome.zarr -o dense.ome.zarr --depths 0.25,0.5,0.75
       zinterp upsample *.tif --output-dir dense --factor 2 --model cubic
       zinterp upsample stack.tif --factor 4 --restore --confidence sigma.tif --report
+      zinterp upsample stack.tif --factor 4 --report report.html
       zinterp upsample slices --voxel-size 20nm --z-step 5nm --skip auto -o dense.ome.zarr
     """
+    from zinterp.documents import check_document
     from zinterp.errors import BadOptionError
     from zinterp.io import name_of
     from zinterp.job import default_target
@@ -107,6 +127,9 @@ def command(
     for name in ("planes_table", "confidence"):
         if options[name] is not None and len(inputs) > 1:
             raise click.UsageError(f"--{name.replace('_', '-')} names a file for one input, expected one input")
+    page = None if report in (None, SAID) else Path(report or "")
+    if page is not None and len(inputs) > 1:
+        raise click.UsageError("--report FILE.html is about one input, expected one")
     if output_dir is not None and not output_dir.is_dir():
         raise BadOptionError(f"the folder {output_dir} does not exist, expected one for the outputs: create it first")
     chosen = given(options)
@@ -117,14 +140,17 @@ def command(
         raise BadOptionError(
             f"several inputs would be written to {', '.join(doubled)}, expected one each: run them apart"
         )
+    if page is not None:
+        volumes = [*inputs, *targets, *([options["confidence"]] if options["confidence"] is not None else [])]
+        check_document(page, "report", "report.html", volumes, replace=bool(settings.overwrite or settings.resume))
     for source, target in zip(inputs, targets, strict=True):
+        if len(inputs) > 1 and interpolator is None:
+            interpolator = build_interpolator(settings)
         if dry_run:
-            with named(source, inputs), opened(source, target, settings, interpolator) as (job, _, interpolator):
+            with named(source, inputs), opened(source, target, settings, interpolator) as (job, _, _):
                 facts = {"source": str(source), "output": str(target), "planes": job.planes, "dropped": job.dropped}
                 click.echo(json.dumps(facts) if as_json else "\n".join([f"{source} -> {target}", *describe_job(job)]))
             continue
-        if len(inputs) > 1 and interpolator is None:
-            interpolator = build_interpolator(settings)
         start = time.monotonic()
         outcomes: list[Outcome] = []
         with named(source, inputs), show_progress(name_of(source), "planes") as show:
@@ -139,16 +165,50 @@ def command(
         seconds = time.monotonic() - start
         logger.info("wrote %s in %.1f s", target, seconds)
         (outcome,) = outcomes
-        if as_json:
-            facts = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
-            if options["confidence"] is not None:
-                facts["confidence"] = str(options["confidence"])
-            facts |= {"dropped": outcome.job.dropped, "pulsing": outcome.record(), "flagged": outcome.flagged()}
-            click.echo(json.dumps(facts))
-            continue
-        click.echo(target)
-        if options["confidence"] is not None:
-            logger.info("wrote %s, standard deviations of errors in grey levels", options["confidence"])
-        lines = describe_outcome(outcome) if report else []
-        for line in [*lines, *describe_flags(outcome)]:
-            click.echo(line, err=True)
+        say(source, target, options["confidence"], seconds, outcome, as_json=as_json, evenness=report == SAID)
+        if page is not None:
+            write_page(page, source, target, settings, outcome, seconds)
+
+
+def say(
+    source: Path,
+    target: Path,
+    confidence: Path | None,
+    seconds: float,
+    outcome: "Outcome",
+    *,
+    as_json: bool,
+    evenness: bool,
+) -> None:
+    """Say what was done."""
+    if as_json:
+        facts: dict[str, Any] = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
+        if confidence is not None:
+            facts["confidence"] = str(confidence)
+        facts |= {"model": outcome.job.model, "choice": outcome.job.choice, "dropped": outcome.job.dropped}
+        click.echo(json.dumps({**facts, "pulsing": outcome.record(), "flagged": outcome.flagged()}))
+        return
+    click.echo(target)
+    if confidence is not None:
+        logger.info("wrote %s, standard deviations of errors in grey levels", confidence)
+    for line in [*(describe_outcome(outcome) if evenness else []), *describe_flags(outcome)]:
+        click.echo(line, err=True)
+
+
+def write_page(
+    page: Path, source: Path, target: Path, settings: "UpsampleOptions", outcome: "Outcome", seconds: float
+) -> None:
+    """Write the report of a job, with what its model does to hidden planes of the stack."""
+    from zinterp.errors import BadVolumeError
+    from zinterp.evaluation.hidden_planes import evaluate_job
+    from zinterp.evaluation.report import Made, write_report
+
+    try:
+        with show_progress("report", "models") as show:
+            evaluation = evaluate_job(source, settings, planes=REPORT_PLANES, size=REPORT_SIZE, report=show)
+    except BadVolumeError as error:  # too few planes to hide any, or none that shows something
+        logger.warning("the report does not say what interpolation does to this stack: %s", error)
+        evaluation = None
+    confidence = None if settings.confidence is None else Path(settings.confidence)
+    write_report(page, evaluation, made=Made(target, source, outcome, seconds, confidence), overwrite=True)
+    logger.info("wrote %s", page)

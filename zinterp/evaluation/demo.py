@@ -1,42 +1,35 @@
 """The demonstration: a phantom with every fourth plane, made dense again and compared with what was left out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from zinterp.errors import OutputExistsError
-from zinterp.evaluation.metrics import psnr, sharpness, ssim
-from zinterp.io import OutputOptions, create_volume, open_volume
+from zinterp.evaluation.hidden_planes import Evaluation, evaluate
+from zinterp.evaluation.report import write_report
+from zinterp.io import OutputOptions, create_volume
 from zinterp.phantom import Phantom
 from zinterp.pipeline import upsample
 from zinterp.volume import VolumeInfo, VoxelSize
 
-Stack = NDArray[np.uint8]
-MODELS = ("linear", "cubic", "network")
+Stack = NDArray[Any]
 TRUE_VOXEL = VoxelSize(0.008, 0.008, 0.008)
 
 
 @dataclass(frozen=True)
-class Score:
-    """How near a model's planes came to the true ones."""
-
-    psnr_db: float
-    ssim: float
-    sharpness: float
-
-
-@dataclass(frozen=True)
 class Demonstration:
-    """What the demonstration wrote, and each model's score on the planes that were left out."""
+    """What the demonstration wrote, and how near each model came to the planes that were left out."""
 
     input: Path
     output: Path
     picture: Path
-    scores: Mapping[str, Score]
+    page: Path
+    evaluation: Evaluation
 
 
 def demonstrate(
@@ -50,7 +43,7 @@ def demonstrate(
     overwrite: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> Demonstration:
-    """Make a phantom, upsample every ``factor``-th plane of it with three models, score them and draw a picture.
+    """Make a phantom, upsample every ``factor``-th plane of it, compare with what was left out, and show that.
 
     Parameters
     ----------
@@ -73,36 +66,24 @@ def demonstrate(
     OutputExistsError
         If one of the files is there and ``overwrite`` is False.
     """
-    names = ["truth.tif", "input.tif", "demo.png", *(f"{name}_x{factor}.tif" for name in MODELS)]
-    taken = [name for name in names if (folder / name).exists()]
+    truth, thin, output = folder / "truth.tif", folder / "input.tif", folder / f"input_x{factor}.tif"
+    picture, page = folder / "demo.png", folder / "report.html"
+    taken = [path.name for path in (truth, thin, output, picture, page) if path.exists()]
     if taken and not overwrite:
         raise OutputExistsError(f"{folder} has {', '.join(taken)} already: give --overwrite, or another -o")
     report(f"drawing a phantom of {planes} planes of {size} x {size} pixels")
-    phantom = Phantom.random((planes, size, size), seed=seed)
-    truth = phantom.volume(range(planes), (size, size))
-    thin = VoxelSize(TRUE_VOXEL.z and TRUE_VOXEL.z * factor, TRUE_VOXEL.y, TRUE_VOXEL.x)
-    write(folder / "truth.tif", truth, TRUE_VOXEL)
-    write(folder / "input.tif", truth[::factor], thin)
-    results = {}
-    for name, chosen in zip(MODELS, ("linear", "cubic", model), strict=True):
-        report(f"upsampling every {factor}th plane with {name}")
-        output = folder / f"{name}_x{factor}.tif"
-        upsample(folder / "input.tif", output, factor=factor, model=chosen, overwrite=True)
-        with open_volume(output) as reader:
-            results[name] = reader.read(range(reader.info.shape[0]))
-    hidden = [k for k in range(planes) if k % factor]
-    span = float(np.subtract(*np.percentile(truth, [99.9, 0.1])))
-    scores = {
-        name: Score(
-            psnr(truth[hidden], result[hidden], data_range=span),
-            ssim(truth[hidden], result[hidden], data_range=span),
-            sharpness(truth[hidden], result[hidden]),
-        )
-        for name, result in results.items()
-    }
-    picture = folder / "demo.png"
-    draw(picture, truth, results, k=(planes // factor // 2) * factor + factor // 2, factor=factor)
-    return Demonstration(folder / "input.tif", folder / f"network_x{factor}.tif", picture, scores)
+    volume = Phantom.random((planes, size, size), seed=seed).volume(range(planes), (size, size))
+    write(truth, volume, TRUE_VOXEL)
+    write(thin, volume[::factor], replace(TRUE_VOXEL, z=(TRUE_VOXEL.z or 0.0) * factor))
+    report(f"upsampling every {factor}th plane of it")
+    upsample(thin, output, factor=factor, model=model, overwrite=True)
+    report("comparing with the planes that were left out")
+    evaluation = evaluate(truth, factor=factor, models=[] if model is None else [model], planes=0, size=0)
+    results = {"truth": evaluation.truth.planes}
+    results |= {score.model: evaluation.predictions[score.model].planes for score in reversed(evaluation.scores)}
+    draw(picture, results, k=(planes // factor // 2) * factor + factor // 2, factor=factor)
+    write_report(page, evaluation, overwrite=True)
+    return Demonstration(thin, output, picture, page, evaluation)
 
 
 def write(path: Path, stack: Stack, voxel_size: VoxelSize) -> None:
@@ -113,11 +94,12 @@ def write(path: Path, stack: Stack, voxel_size: VoxelSize) -> None:
     writer.finish()
 
 
-def draw(path: Path, truth: Stack, results: Mapping[str, Stack], *, k: int, factor: int) -> None:
-    """One picture: a hidden plane as it is and as each model has it, their errors, and a cut along z."""
+def draw(path: Path, results: Mapping[str, Stack], *, k: int, factor: int) -> None:
+    """One picture: a hidden plane of the truth, the first, and of each model, their errors, and a cut along z."""
+    truth = next(iter(results.values()))
     edge, middle = truth.shape[1], truth.shape[1] // 2
     zoom = max(1, round(256 / edge))
-    columns = [("truth", truth), *results.items()]
+    columns = list(results.items())
     rows = [
         (f"plane {k}, {k % factor}/{factor} into its gap", [stack[k] for _, stack in columns]),
         (

@@ -225,6 +225,12 @@ def ranges(numbers: Sequence[int], step: int = 1) -> str:
     return ", ".join(texts[:LONGEST_TEXT]) + (f" and {more} more" if more > 0 else "")
 
 
+def ordinal(number: int) -> str:
+    """A number as one counts: 2nd, 3rd, 4th, 22nd."""
+    teens = 10 <= number % 100 <= 20
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
 def partial_path(path: Path) -> Path:
     """What an unfinished volume is called until it is complete: ``<name>.partial``."""
     return path.with_name(path.name + ".partial")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.conftest import make_stack, write_imagej, write_tiff_slices
-from zinterp.cli.evaluate import ordinal
+from zinterp.volume import ordinal
 
 
 @pytest.fixture

@@ -111,6 +111,8 @@ def command(
 
 def describe(found: "Evaluation") -> list[str]:
     """The scores as a table, and what to take from them."""
+    from zinterp.volume import ordinal
+
     hidden, window = len(found.truth.hidden), found.window
     width = max(len(score.model) for score in found.scores)
     return [
@@ -148,9 +150,3 @@ def detail(score: "ModelScore") -> str:
     if score.resolution_um is None:
         return f"{score.resolution_px:.1f} px"
     return f"{score.resolution_um * 1e3:.1f} nm" if score.resolution_um < 1 else f"{score.resolution_um:.1f} µm"
-
-
-def ordinal(number: int) -> str:
-    """2nd, 3rd, 4th, 22nd."""
-    teens = 10 <= number % 100 <= 20
-    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"

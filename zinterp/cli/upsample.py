@@ -203,12 +203,14 @@ def write_page(
     from zinterp.evaluation.hidden_planes import evaluate_job
     from zinterp.evaluation.report import Made, write_report
 
+    evaluation, unmeasured = None, ""
     try:
         with show_progress("report", "models") as show:
             evaluation = evaluate_job(source, settings, planes=REPORT_PLANES, size=REPORT_SIZE, report=show)
     except BadVolumeError as error:  # too few planes to hide any, or none that shows something
+        unmeasured = str(error)
         logger.warning("the report does not say what interpolation does to this stack: %s", error)
-        evaluation = None
     confidence = None if settings.confidence is None else Path(settings.confidence)
-    write_report(page, evaluation, made=Made(target, source, outcome, seconds, confidence), overwrite=True)
+    made = Made(target, source, outcome, seconds, confidence)
+    write_report(page, evaluation, made=made, unmeasured=unmeasured, overwrite=True)
     logger.info("wrote %s", page)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from zinterp.choice import LEAST_GAIN
@@ -20,7 +19,7 @@ from zinterp.evaluation.scores import ModelScore, Truth, score_model
 from zinterp.geometry import Geometry, measured
 from zinterp.interpolators import Interpolator
 from zinterp.io import open_volume
-from zinterp.job import plan_job
+from zinterp.job import plan_job, usable_memory
 from zinterp.options import AUTO, UpsampleOptions, parse_skip
 from zinterp.outcome import Outcome
 from zinterp.pipeline import ArrayReader, build_interpolator, read_slab
@@ -314,7 +313,7 @@ def check_room(window: Window, info: VolumeInfo, models: int, options: UpsampleO
     """Refuse a window that does not fit into memory, in which all of it is kept."""
     voxels = int(np.prod(window.shape))
     needed = voxels * (WORKING * (models + 1) + info.dtype.itemsize * (models + 1))
-    memory = options.max_memory or psutil.virtual_memory().total // 2
+    memory = usable_memory(options)
     if needed > memory:
         raise BadVolumeError(
             f"{' x '.join(map(str, window.shape))} voxels with {models} models need {readable(needed)}, and "

@@ -2,21 +2,26 @@
 
 A plane is judged by the planes right before and right after it. It is a defect where it is unlike both while they are
 like each other, so that a specimen that ends, drifts or changes is none, and serial sections, which hardly resemble
-their neighbours at all, are left alone. What is kept of a plane is 101 grey values and a few sums over bands of rows.
+their neighbours at all, are left alone. What is kept of a plane is 101 grey values, a few sums over bands of rows, and
+how far its parts are shifted against the plane before.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zinterp.displacements import Displacement, Look, find_displacements, look_at
+from zinterp.drift import finite
 from zinterp.duplicates import BLOCK, LISTED, find_duplicates, read
-from zinterp.volume import Planes, VolumeReader
+from zinterp.volume import VolumeReader
 
 BAND = 2 * BLOCK  # rows of a band, at least: fewer do not tell one plane from another
 BANDS = 16  # at most
+STRIPS = 32  # of rows, at most
 SAMPLES = 256  # rows and columns whose grey values are looked at, so that shares of them are right within 0.01
 BLANK = 0.25  # of the contrast around: real volumes dip to 0.66, their bands to 0.49; noise as strong as that to 0.13
 ALIKE = 0.5  # of each other's contrast have the planes around a dip: those around a specimen's end have less
@@ -24,6 +29,7 @@ SHOWS = 0.3  # of the contrast of the upper quarter of planes: what shows less i
 FULL = 0.7  # of the same: where a stack breaks off, the last plane shows as much, where a specimen ends it does not
 GREY = 0.5  # of a grey value: contrast below is rounding
 CLIPPED = 0.2  # of the pixels more than around at an end of the grey values: in real volumes up to 0.05 more
+LACKS = 0.1  # of the strips must be constant
 FIT = 0.95  # correlation above which rows fit: noise, or curtains a third as strong as the image, leave as much
 ROUNDING = 0.9999  # correlation above which nothing but rounding is left
 PART = 0.1  # of the variance: rows with less, air say, do not tell whether they belong
@@ -62,6 +68,8 @@ class Profile:
         Sums of their second and fourth powers.
     beside, across : ndarray of float64, (Z, bands)
         Sums of products with the plane before, and with the last but one; 0 where there is none.
+    strips : ndarray of float64, (Z, strips)
+        Standard deviation of the pixels in strips of rows that are as high as a block, or higher.
     """
 
     levels: NDArray[np.float64]
@@ -70,6 +78,16 @@ class Profile:
     fourths: NDArray[np.float64]
     beside: NDArray[np.float64]
     across: NDArray[np.float64]
+    strips: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All planes of a stack: the defects, rising, what was seen of the others, and which of these are displaced."""
+
+    defects: tuple[Defect, ...]
+    looks: tuple[Look, ...]
+    displacements: tuple[Displacement, ...]
 
 
 def find_defects(reader: VolumeReader) -> tuple[Defect, ...]:
@@ -83,29 +101,50 @@ def find_defects(reader: VolumeReader) -> tuple[Defect, ...]:
     Parameters
     ----------
     reader : VolumeReader
-        Read twice, with the blocks of three planes in memory; runs of duplicates once more.
+        Read three times, with the blocks of three planes in memory; runs of duplicates once more.
 
     Returns
     -------
     tuple of Defect
         Rising, one per plane.
     """
+    return judge_planes(reader).defects
+
+
+def judge_planes(reader: VolumeReader) -> Judged:
+    """Find the defects and the displaced planes, see ``find_defects`` and ``displacements.find_displacements``."""
+    found = defects_by_grey_values(reader)
+    looks = look_at(reader, [k for k in range(reader.info.shape[0]) if k not in found])
+    displaced = find_displacements(reader, looks)
+    torn = {displacement.plane for displacement in displaced if displacement.torn}
+    found |= dict.fromkeys(torn, "torn")
+    return Judged(
+        tuple(Defect(plane, found[plane]) for plane in sorted(found)),
+        tuple(look for look in looks if look.plane not in torn),
+        tuple(displacement for displacement in displaced if not displacement.torn),
+    )
+
+
+def defects_by_grey_values(reader: VolumeReader) -> dict[int, str]:
+    """The kind of each defect that the grey values of a plane and its neighbours show."""
     profile = scan(reader)
     contrast = np.sqrt(profile.squares.sum(1) / profile.blocks.sum())
     ordinary = float(np.quantile(contrast[contrast > 0], 0.75)) if contrast.any() else 0.0
     least = max(SHOWS * ordinary, GREY if reader.info.dtype.kind in "iu" else 0.0)
     high, low = clipped(profile.levels), clipped(-profile.levels[:, ::-1])
     blank = dips(contrast, least) | breaks_off(profile.levels, contrast, max(FULL * ordinary, least))
+    highest = profile.levels[:, -2] >= profile.levels.max()
+    empty = cut_off(np.sqrt(profile.squares / profile.blocks), least) | lacks_rows(profile.strips, least)
     found = {duplicate.plane: "duplicate" for duplicate in find_duplicates(reader)}
     for planes, kind in (  # the later, the surer
         (misfits(profile, contrast > least), "torn"),
         (high | low, "saturated"),
-        (cut_off(np.sqrt(profile.squares / profile.blocks), least), "torn"),
+        (empty, "torn"),
         (blank, "blank"),
-        (blank & high, "saturated"),
+        (blank & high & highest, "saturated"),
     ):
         found |= dict.fromkeys(np.flatnonzero(planes).tolist(), kind)
-    return tuple(Defect(plane, found[plane]) for plane in sorted(found))
+    return found
 
 
 def scan(reader: VolumeReader) -> Profile:
@@ -113,11 +152,13 @@ def scan(reader: VolumeReader) -> Profile:
     planes, height, _ = reader.info.shape
     bands = min(BANDS, max(1, height // BAND))
     levels, sums = np.zeros((planes, 101)), np.zeros((4, planes, bands))
+    strips = np.zeros((planes, min(STRIPS, max(1, height // BLOCK))))
     blocks = np.zeros(bands)
     before: list[list[NDArray[np.float64]]] = []  # the last plane, and the one before it
     for k in range(planes):
         seen = read(reader, k)
         levels[k] = percentiles(seen.plane)
+        strips[k] = [strip.std(dtype=np.float64) for strip in np.array_split(finite(seen.plane), strips.shape[1])]
         here = [band - band.mean() for band in np.array_split(seen.blocks * (seen.contrast > 0), bands)]
         squares = [band**2 for band in here]
         blocks[:] = [band.size for band in here]
@@ -125,10 +166,10 @@ def scan(reader: VolumeReader) -> Profile:
         for kept, (a, b) in zip(sums, pairs, strict=False):  # the first planes have fewer before them
             kept[k] = [np.vdot(x, y) for x, y in zip(a, b, strict=True)]
         before = [here, *before[:1]]
-    return Profile(levels, blocks, *sums)
+    return Profile(levels, blocks, sums[0], sums[1], sums[2], sums[3], strips)
 
 
-def percentiles(plane: Planes) -> NDArray[np.float64]:
+def percentiles(plane: NDArray[Any]) -> NDArray[np.float64]:
     """Grey values of a grid of pixels, from the lowest to the highest; infinite and missing ones are left out."""
     step_y, step_x = (-(-edge // SAMPLES) for edge in plane.shape)
     values = plane[::step_y, ::step_x].astype(np.float64)
@@ -190,12 +231,25 @@ def clipped(levels: NDArray[np.float64]) -> NDArray[np.bool_]:
 def cut_off(contrast: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
     """Which planes show nothing from some row on, or from one row to another, where the planes around do."""
     empty = np.stack([dips(band, least) for band in contrast.T], axis=1)
-    torn = np.zeros(len(contrast), bool)
-    for k in np.flatnonzero(empty.sum(1) >= 2):
+    return in_one_piece(empty, contrast > least, 0)
+
+
+def in_one_piece(empty: NDArray[np.bool_], shown: NDArray[np.bool_], part: float) -> NDArray[np.bool_]:
+    """Which planes have two bands or more, and so large a part of all, that are empty, with none between that shows."""
+    torn = np.zeros(len(empty), bool)
+    for k in np.flatnonzero(empty.sum(1) >= max(2, part * empty.shape[1])):
         first, *_, last = np.flatnonzero(empty[k])
-        shown = contrast[k] > least
-        torn[k] = shown.sum() >= 2 and not shown[first:last].any()
+        torn[k] = shown[k].sum() >= 2 and not shown[k, first:last].any()
     return torn
+
+
+def lacks_rows(strips: NDArray[np.float64], least: float) -> NDArray[np.bool_]:
+    """Which planes are constant from some row on, or from one row to another, where the planes around show something.
+
+    Finer than ``cut_off``, but blind to rows that are not quite empty.
+    """
+    empty = np.stack([dips(strip, least) for strip in strips.T], axis=1) & (strips == 0)
+    return in_one_piece(empty, strips > least, LACKS)
 
 
 def misfits(profile: Profile, shows: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -126,12 +126,20 @@ def sample_steps(
         The first plane of each pair, rising, and by how much (y, x) the second is shifted, in pixels; 0 where no shift
         is supported.
     """
-    pairs = list(pairwise(range(reader.info.shape[0]) if planes is None else planes)) if is_measurable(reader) else []
-    chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int).tolist()
-    return [
-        (before, shift_between(view(read(reader, before)), view(read(reader, after))) or (0.0, 0.0))
-        for before, after in (pairs[i] for i in chosen)
-    ]
+    if not is_measurable(reader):
+        return []
+    steps: list[tuple[int, Shift]] = []
+    seen: dict[int, View] = {}
+    for pair in sampled_pairs(range(reader.info.shape[0]) if planes is None else planes, count):
+        seen = {k: seen[k] if k in seen else view(read(reader, k)) for k in pair}
+        steps.append((pair[0], shift_between(seen[pair[0]], seen[pair[1]]) or (0.0, 0.0)))
+    return steps
+
+
+def sampled_pairs(planes: Sequence[int], count: int) -> list[tuple[int, int]]:
+    """Some pairs of planes that follow each other, ``count`` at most, spread evenly."""
+    pairs = list(pairwise(planes))
+    return [pairs[i] for i in np.linspace(0, len(pairs) - 1, min(count, len(pairs))).astype(int)]
 
 
 def shifted(planes: Image, shifts: Sequence[Shift]) -> Image:
@@ -179,12 +187,22 @@ class View:
 
 
 def read(reader: VolumeReader, k: int) -> Planes:
-    """Plane k; values that are not finite are as the mean of the others."""
-    plane: Planes = reader.read(range(k, k + 1))[0]
-    if plane.dtype.kind == "f" and not (finite := np.isfinite(plane)).all():
-        plane = np.where(finite, plane, plane[finite].mean(dtype=np.float64) if finite.any() else 0)
+    """Plane k, fit for a view."""
+    return repaired(reader.read(range(k, k + 1))[0])
+
+
+def repaired(plane: Planes) -> Planes:
+    """A plane whose values that are not finite are as the mean of the others, and none too large to be squared."""
+    plane = finite(plane)
     if plane.dtype.kind == "f" and (largest := float(np.abs(plane).max())) > LARGE:
         plane = plane / largest
+    return plane
+
+
+def finite(plane: Planes) -> Planes:
+    """A plane whose values that are not finite are as the mean of the others."""
+    if plane.dtype.kind == "f" and not (known := np.isfinite(plane)).all():
+        plane = np.where(known, plane, plane[known].mean(dtype=np.float64) if known.any() else 0)
     return plane
 
 

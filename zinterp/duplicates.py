@@ -146,23 +146,29 @@ def follow(
 
 @dataclass(frozen=True)
 class Seen:
-    """A plane, and the means of its blocks with their mean taken out, and how much these vary."""
+    """A plane, the means of its blocks with their mean taken out, that mean, and how much these vary."""
 
     plane: Planes
     blocks: NDArray[np.float64]
+    level: float
     contrast: float
 
 
 def read(reader: VolumeReader, k: int) -> Seen:
-    """Plane k in blocks of 8 to 15 pixels; values that are not finite are as the mean of the others."""
-    plane = reader.read(range(k, k + 1))[0]
+    """Plane k in blocks."""
+    return see(reader.read(range(k, k + 1))[0])
+
+
+def see(plane: Planes) -> Seen:
+    """A plane in blocks of 8 to 15 pixels; values that are not finite are as the mean of the others."""
     values = plane
     if plane.dtype.kind == "f" and not (finite := np.isfinite(plane)).all():
         values = np.where(finite, plane, plane[finite].mean(dtype=np.float64) if finite.any() else 0)
     height, width = (max(1, edge // BLOCK) for edge in plane.shape)
     rows, cols = plane.shape[0] // height, plane.shape[1] // width
     blocks = values[: height * rows, : width * cols].reshape(height, rows, width, cols).mean((1, 3), dtype=np.float64)
-    return Seen(plane, blocks - blocks.mean(), float(blocks.std()) if np.ptp(blocks) else 0.0)
+    level = blocks.mean()
+    return Seen(plane, blocks - level, float(level), float(blocks.std()) if np.ptp(blocks) else 0.0)
 
 
 def compare(before: Seen, after: Seen, part: float) -> Change:

@@ -7,15 +7,19 @@ from itertools import takewhile
 import numpy as np
 
 from zinterp.defects import Defect, describe_defects, find_defects
-from zinterp.drift import Drift, measure_drift, sample_steps
+from zinterp.drift import Drift, measure_drift
 from zinterp.duplicates import describe, find_duplicates
 from zinterp.errors import BadVolumeError
+from zinterp.glance import Glance, glance_at
+from zinterp.inspection import describe_faults
 from zinterp.options import UpsampleOptions, parse_skip
 from zinterp.plan import ZGrid
+from zinterp.plane_faults import DEFECTS
 from zinterp.volume import OneStack, ranges
 
 logger = logging.getLogger(__name__)
 
+STRONG_CURTAINS = 0.4  # of the contrast of planes
 LARGE_DRIFT = 2.0  # pixels from plane to plane: beyond it --align is worth its while
 
 
@@ -88,22 +92,33 @@ def find_bad(volume: OneStack, options: UpsampleOptions, notes: list[str]) -> di
 def align(
     volumes: Sequence[OneStack], grids: Sequence[ZGrid], options: UpsampleOptions
 ) -> tuple[list[Drift | None], list[str]]:
-    """The drift of each stack where it is to be taken out; else a note where it looks large."""
+    """The drift of each stack where it is to be taken out, and notes on what a quick look sees in them."""
+    glances = [
+        glance_at(volume, grid.kept, measure_drift=not options.align)
+        for volume, grid in zip(volumes, grids, strict=True)
+    ]
+    notes = [note for number, seen in enumerate(glances) for note in notes_on(seen, of_stack(number, volumes, options))]
     if options.align:
         drifts = [measure_drift(volume, grid.kept) for volume, grid in zip(volumes, grids, strict=True)]
         step, plane = max(drift.largest_step for drift in drifts)
         if not step:
-            return [None] * len(volumes), ["no drift could be measured, so that there is none to take out"]
+            return [None] * len(volumes), ["no drift could be measured, so that there is none to take out", *notes]
         logger.info("taking out drift of up to %.1f pixels from plane to plane, after plane %d", step, plane)
-        return [drift if drift.largest_step[0] else None for drift in drifts], []
-    steps = [
-        (float(np.hypot(*step)), plane)
-        for volume, grid in zip(volumes, grids, strict=True)
-        for plane, step in sample_steps(volume, planes=grid.kept)
-    ]
+        return [drift if drift.largest_step[0] else None for drift in drifts], notes
+    steps = [(float(np.hypot(*step)), plane) for seen in glances for plane, step in seen.steps]
     largest, plane = max(steps, default=(0.0, 0))
-    if largest <= LARGE_DRIFT:
-        return [None] * len(volumes), []
-    return [None] * len(volumes), [
-        f"planes drift by {largest:.1f} pixels or more, after plane {plane}: --align takes that out"
-    ]
+    if largest > LARGE_DRIFT:
+        notes.insert(0, f"planes drift by {largest:.1f} pixels or more, after plane {plane}: --align takes that out")
+    return [None] * len(volumes), notes
+
+
+def notes_on(seen: Glance, of: str) -> list[str]:
+    """What a user is told about the planes of a stack that were looked at: a line for each kind of trouble."""
+    notes = []
+    if bad := [fault for fault in seen.faults if fault.kind in DEFECTS]:
+        notes.append(f"planes{of} that look spoilt: {describe_faults(bad)}: --skip auto leaves out all of that kind")
+    if jumps := [fault for fault in seen.faults if fault.kind.startswith("jump")]:
+        notes.append(f"grey values{of} jump: {describe_faults(jumps)}: zinterp info --check looks at all planes")
+    if seen.curtaining > STRONG_CURTAINS:
+        notes.append(f"curtains{of} are {seen.curtaining:.1f} times as strong as the image: planes made will have them")
+    return notes

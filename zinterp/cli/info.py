@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zinterp.cli.check import check_facts, describe_checks
 from zinterp.cli.options import (
     duplicates_option,
     geometry_options,
@@ -23,6 +24,7 @@ from zinterp.cli.text import describe_job, describe_provenance, describe_volume,
 
 if TYPE_CHECKING:
     from zinterp.duplicates import Duplicate
+    from zinterp.inspection import Inspection
     from zinterp.interpolators import Interpolator
     from zinterp.job import Job
     from zinterp.options import UpsampleOptions
@@ -33,7 +35,10 @@ Step = tuple[int, tuple[float, float]]  # a plane, and the shift (y, x) from it 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found out about one input; ``repeated``, ``job`` and ``seconds`` are None where nobody asked."""
+    """What was found out about one input; ``repeated``, ``job`` and ``seconds`` are None where nobody asked.
+
+    ``checks`` are of all stacks, or none of them.
+    """
 
     source: Path
     info: "VolumeInfo"
@@ -43,6 +48,7 @@ class Findings:
     repeated: "list[Duplicate] | None" = None
     job: "Job | None" = None
     seconds: float | None = None
+    checks: "tuple[Inspection, ...]" = ()
 
     @property
     def size_from(self) -> str:
@@ -56,6 +62,13 @@ class Findings:
 @network_options
 @input_options
 @duplicates_option("--duplicates", "Also say which planes repeat the one before them.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Look through the whole stack for what may spoil an interpolation: planes that are blank, saturated, torn, "
+    "repeated or shifted, jumps of brightness or contrast, curtains, streaks, drift, blur along z; and say which "
+    "factors are reasonable.",
+)
 @click.option("--drift", is_flag=True, help="Measure the drift between all planes, not some.")
 @click.option(
     "--planes", is_flag=True, help="Of an output, print only its table of planes: what each was made from, as CSV."
@@ -65,6 +78,7 @@ class Findings:
 def command(
     inputs: tuple[Path, ...],
     duplicates: float | None,
+    check: bool,
     drift: bool,
     planes: bool,
     as_json: bool,
@@ -81,6 +95,7 @@ def command(
     Examples:
       zinterp info stack.tif
       zinterp info stack.tif --factor 4
+      zinterp info stack.tif --check
       zinterp info stack.tif --duplicates
       zinterp info stack_x4.tif --planes
     """
@@ -97,7 +112,7 @@ def command(
     build = cache(build_interpolator)
     for source in inputs:
         with named(source, inputs):
-            found = look(source, chosen, settings, build, duplicates=duplicates, all_drift=drift)
+            found = look(source, chosen, settings, build, duplicates=duplicates, all_drift=drift, check=check)
         click.echo(json.dumps(facts(found)) if as_json else "\n".join(describe(found)))
 
 
@@ -123,12 +138,14 @@ def look(
     *,
     duplicates: float | None,
     all_drift: bool,
+    check: bool = False,
 ) -> Findings:
     """Find out about one input; with settings, from which an interpolator is built, also about a job."""
     from zinterp.drift import SAMPLE, sample_steps
     from zinterp.duplicates import find_duplicates
     from zinterp.estimate import estimate
     from zinterp.geometry import measured
+    from zinterp.inspection import inspect
     from zinterp.io import open_volume, read_record
     from zinterp.job import plan_job
     from zinterp.options import UpsampleOptions
@@ -143,13 +160,14 @@ def look(
             found = {duplicate for stack in stacks for duplicate in find_duplicates(stack, duplicates)}
             repeated = sorted(found, key=lambda duplicate: duplicate.plane)
         steps = [step for stack in stacks for step in sample_steps(stack, info.shape[0] if all_drift else SAMPLE)]
+        checks = tuple(inspect(stack, info.voxel_size) for stack in stacks) if check else ()
         job = seconds = None
         if settings is not None:
             interpolator = build(settings)
             job = plan_job(reader, settings, needs=interpolator.needs, model=interpolator.identity)
             seconds = estimate(job, reader, interpolator).seconds
     whole = not {"channel", "time"} & set(read)
-    return Findings(source, info, steps, read_record(source), whole, repeated, job, seconds)
+    return Findings(source, info, steps, read_record(source), whole, repeated, job, seconds, checks)
 
 
 def length(step: Step) -> float:
@@ -178,6 +196,8 @@ def facts(found: Findings) -> dict[str, Any]:
         said["made"] = found.record
     if found.repeated is not None:
         said["duplicates"] = [asdict(duplicate) for duplicate in found.repeated]
+    if found.checks:
+        said["check"] = [check_facts(check) for check in found.checks]
     if found.job is not None and found.seconds is not None:
         job = found.job
         said["job"] = {"planes": job.planes, "bytes": job.output.bytes, "seconds": round(found.seconds, 1)}
@@ -207,10 +227,19 @@ def describe(found: Findings) -> list[str]:
     lines += [*describe_places(info), *describe_drift(found)]
     if found.repeated is not None:
         lines.append(f"  duplicates  {describe_duplicates(found.repeated) or 'none'}")
+    if found.checks:
+        lines += describe_checks(found.checks, stack_names(info))
     if found.job is not None and found.seconds is not None:
         lines += describe_job(found.job)
         lines.append(f"  time        about {found.seconds:.0f} s of computing here, from one tile timed")
     return lines
+
+
+def stack_names(info: "VolumeInfo") -> list[str]:
+    """Which channel and time each stack is, as they were read; "" where there is one."""
+    if info.stacks == 1:
+        return [""]
+    return [f"channel {number % info.channels} at time {number // info.channels}" for number in range(info.stacks)]
 
 
 def describe_places(info: "VolumeInfo") -> list[str]:

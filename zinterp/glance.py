@@ -18,7 +18,7 @@ from zinterp.drift import SAMPLE, Shift, View, finite, is_measurable, repaired, 
 from zinterp.duplicates import SMALL, see
 from zinterp.plane_faults import GREY_JUMP, Fault, find_faults
 from zinterp.stripes import measure_stripes
-from zinterp.volume import Closing, Planes, VolumeReader
+from zinterp.volume import Chosen, Planes, VolumeReader
 
 AROUND = 4  # planes on either side of an odd pair that are looked at too
 ODD = 3  # odd pairs at most that are looked at so
@@ -68,19 +68,6 @@ class Mark:
     blocks: NDArray[np.float64]
     levels: NDArray[np.float64]
     constant: float
-
-
-class Chosen(Closing):
-    """Some planes of a volume, as a volume of their own; closing it leaves the volume open."""
-
-    def __init__(self, reader: VolumeReader, planes: Sequence[int]) -> None:
-        self._reader, self._planes = reader, planes
-        self.info = replace(reader.info, shape=(len(planes), *reader.info.shape[1:]), places=None, measured=None)
-
-    def read(self, z: range, stack: int = 0) -> Planes:
-        """Read planes z -> (len(z), Y, X)."""
-        parts = [self._reader.read(range(self._planes[k], self._planes[k] + 1), stack) for k in z]
-        return np.concatenate(parts)
 
 
 def glance_at(reader: VolumeReader, planes: Sequence[int], *, measure_drift: bool = True) -> Glance:

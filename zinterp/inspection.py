@@ -1,7 +1,7 @@
 """What is found out about a stack before it is upsampled: spoilt planes, stripes, drift, blur, and what factor fits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -13,7 +13,7 @@ from zinterp.duplicates import LISTED
 from zinterp.plane_faults import FROM_HERE, Fault, faults_among
 from zinterp.stripes import Stripes, measure_stripes
 from zinterp.structure import FACTORS, FINEST, Structure, measure_structure
-from zinterp.volume import Planes, VolumeReader, VoxelSize
+from zinterp.volume import Chosen, Planes, VolumeReader, VoxelSize
 
 SAMPLE = 16  # planes whose stripes are measured
 CURTAINS = 0.2  # of the contrast: stronger curtains are named; straight structures make up to 0.19
@@ -95,7 +95,7 @@ class Inspection:
         return not (self.faults or self.curtains or self.streaks)
 
 
-def inspect(reader: VolumeReader, size: VoxelSize | None = None) -> Inspection:
+def inspect(reader: VolumeReader, size: VoxelSize | None = None, planes: Sequence[int] | None = None) -> Inspection:
     """Look through a stack for all that may spoil an interpolation.
 
     Parameters
@@ -104,11 +104,18 @@ def inspect(reader: VolumeReader, size: VoxelSize | None = None) -> Inspection:
         Each plane is read three times, and some once more, a few at a time.
     size : VoxelSize or None
         None is that of the reader.
+    planes : sequence of int or None
+        Rising; the only ones to look at. Faults and drift have their numbers. None is all.
 
     Returns
     -------
     Inspection
     """
+    if planes is not None:
+        part = inspect(Chosen(reader, planes), size)
+        faults = tuple(replace(fault, plane=planes[fault.plane]) for fault in part.faults)
+        drift = part.drift and replace(part.drift, after=planes[part.drift.after])
+        return replace(part, faults=faults, drift=drift)
     judged = judge_planes(reader)
     faults = faults_among(judged)
     depth = reader.info.shape[0]

@@ -19,6 +19,7 @@ from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputErr
 from zinterp.executors.serial import run_serial
 from zinterp.finishing import Measures, to_json
 from zinterp.geometry import Geometry, place_planes
+from zinterp.inspection import thinnest
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
 from zinterp.io import check_dtype, check_free, open_volume, recorded_name
@@ -98,6 +99,7 @@ def upsample(
     with locked(target), opened(source, target, chosen, interpolator) as (job, reader, interpolator):
         for note in job.notes:
             logger.warning("%s: %s", source, note)
+        logger.info("%s", thinnest(job.source.voxel_size))
         decided(job)
         measured(run_job(job, reader, interpolator, source, target, chosen, report))
     return target

@@ -300,3 +300,16 @@ class OneStack(Closing):
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
         return self._reader.read(z, self._stack)
+
+
+class Chosen(Closing):
+    """Some planes of a volume, as a volume of their own; closing it leaves the volume open."""
+
+    def __init__(self, reader: VolumeReader, planes: Sequence[int]) -> None:
+        self._reader, self._planes = reader, planes
+        self.info = replace(reader.info, shape=(len(planes), *reader.info.shape[1:]), places=None, measured=None)
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z -> (len(z), Y, X)."""
+        parts = [self._reader.read(range(self._planes[k], self._planes[k] + 1), stack) for k in z]
+        return np.concatenate(parts)

@@ -1,7 +1,8 @@
-"""What ``zinterp info --check`` prints of an inspection, and what it gives as JSON."""
+"""What ``zinterp info --check`` and reports say of an inspection, and what it gives as JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -9,33 +10,62 @@ if TYPE_CHECKING:
     from zinterp.structure import Reach
 
 
+REPORT_PLANES = 129  # at most that are inspected for a report
+OF_THE_INPUT = ("channel", "time", "keep_databar", "fill_gaps", "voxel_size", "positions")
+Row = tuple[str, str]  # a label, and what is to be said of it
+
+
+def rows_for_report(source: Path, options: Mapping[str, Any]) -> list[Row]:
+    """What a report says of a stack: of its middle planes, as far as a page has time for them; options of upsample."""
+    from zinterp.geometry import measured
+    from zinterp.inspection import inspect, thinnest
+    from zinterp.io import open_volume
+    from zinterp.options import UpsampleOptions
+    from zinterp.volume import OneStack, ranges
+
+    chosen = UpsampleOptions(factor=1, **{name: value for name, value in options.items() if name in OF_THE_INPUT})
+    with open_volume(
+        source,
+        channel=chosen.channel or 0,
+        time=chosen.time or 0,
+        keep_databar=chosen.keep_databar,
+        fill_gaps=chosen.fill_gaps,
+    ) as reader:
+        info, _ = measured(reader.info, chosen)
+        first = max(0, (info.shape[0] - REPORT_PLANES) // 2)
+        planes = range(info.shape[0])[first : first + REPORT_PLANES]
+        found = inspect(OneStack(reader, 0), info.voxel_size, planes)
+    looked = [] if len(planes) == info.shape[0] else [("looked at", f"planes {ranges(planes)} of {info.shape[0]}")]
+    return [*looked, *describe_check(found), ("note", thinnest(found.size))]
+
+
 def describe_checks(checks: "Sequence[Inspection]", names: Sequence[str]) -> list[str]:
     """The lines about the inspections of all stacks; names are "" where there is one."""
     from zinterp.inspection import thinnest
 
-    lines = []
+    rows: list[Row] = []
     for check, name in zip(checks, names, strict=True):
-        lines += describe_check(check, f" in {name}" if name else "")
-    return [*lines, f"  note        {thinnest(checks[0].size)}"]
+        rows += describe_check(check, f" in {name}" if name else "")
+    return [f"  {label:<11} {text}" for label, text in [*rows, ("note", thinnest(checks[0].size))]]
 
 
-def describe_check(check: "Inspection", where: str) -> list[str]:
-    """The lines about one stack."""
+def describe_check(check: "Inspection", where: str = "") -> list[Row]:
+    """What is to be said about one stack."""
     from zinterp.inspection import describe_faults
 
     stripes, drift = check.stripes, check.drift
     share = f"{stripes.streaked_planes} of {stripes.planes} planes, {100 * stripes.streaked_rows:.2g} % of their rows"
     verdict = "nothing wrong" if check.is_sound else ", ".join(troubles(check))
-    lines = [f"  check       {verdict}{where}"]
+    lines = [("check", verdict + where)]
     if check.faults:
-        lines.append(f"  faults      {describe_faults(check.faults)}")
+        lines.append(("faults", describe_faults(check.faults)))
     lines += [
-        f"  curtains    {stripes.curtaining:.2f} times as strong as the image, along y",
-        f"  streaks     {share if stripes.streaked_planes else 'none'}, along x",
+        ("curtains", f"{stripes.curtaining:.2f} times as strong as the image, along y"),
+        ("streaks", f"{share if stripes.streaked_planes else 'none'}, along x"),
     ]
     if drift is not None:
         most = f"{drift.largest_step:.1f} at most from one to the next, after plane {drift.after}"
-        lines.append(f"  wander      {drift.total:.1f} pixels from the first plane to the last; {most}")
+        lines.append(("wander", f"{drift.total:.1f} pixels from the first plane to the last; {most}"))
     return lines + describe_structure(check)
 
 
@@ -46,26 +76,26 @@ def troubles(check: "Inspection") -> list[str]:
     return found + ["curtains"] * check.curtains + ["streaks"] * check.streaks
 
 
-def describe_structure(check: "Inspection") -> list[str]:
-    """The lines about how far structure reaches, and what follows from that."""
+def describe_structure(check: "Inspection") -> list[Row]:
+    """What is to be said about how far structure reaches, and what follows from that."""
     from zinterp.inspection import in_words
 
     structure, size = check.structure, check.size
     if structure.in_plane is None:
-        return ["  structure   none"]
+        return [("structure", "none")]
     reaches = [f"{reach(structure.in_plane, 'pixels', size.x)} in the plane"]
     if structure.along_z is not None:
         reaches.append(f"{reach(structure.along_z, 'planes', size.z)} along z")
-    lines = [f"  structure   correlates by half over {', '.join(reaches)}"]
+    lines = [("structure", f"correlates by half over {', '.join(reaches)}")]
     if structure.neighbours is None or structure.known_between is None:
         return lines
-    lines.append(f"  neighbours  correlate by {structure.neighbours:.2f}, noise not counted")
+    lines.append(("neighbours", f"correlate by {structure.neighbours:.2f}, noise not counted"))
     blur = check.blur
     unknown = "not known: planes are too far apart" if size.z and size.x else "not known without the voxel size"
     wide = f"about {in_words(blur)} wide" if blur else "none beyond that in the plane"
-    lines.append(f"  z blur      {unknown if blur is None else wide}")
+    lines.append(("z blur", unknown if blur is None else wide))
     known = f"{100 * structure.known_between:.0f} % of the structure halfway between planes can be known"
-    return [*lines, f"  factors     {reasonable(check)}; {known}"]
+    return [*lines, ("factors", f"{reasonable(check)}; {known}")]
 
 
 def reach(found: "Reach", unit: str, pitch: float | None) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zinterp.cli.check import rows_for_report
 from zinterp.cli.options import given, input_options, log_options, machine_options, places_options
 from zinterp.cli.progress import logger, show_progress
 from zinterp.cli.text import named, printable
@@ -101,7 +102,7 @@ def command(
         if report is not None:
             from zinterp.evaluation.report import write_report
 
-            write_report(report, found, overwrite=overwrite)
+            write_report(report, found, stack=rows_for_report(source, given(options)), overwrite=overwrite)
             logger.info("wrote %s", report)
         if table is not None:
             write_document(table, "table", planes_csv(found))

@@ -147,8 +147,8 @@ def look(
     from zinterp.geometry import measured
     from zinterp.inspection import inspect
     from zinterp.io import open_volume, read_record
-    from zinterp.job import plan_job
     from zinterp.options import UpsampleOptions
+    from zinterp.pipeline import decide
     from zinterp.volume import OneStack
 
     read = {name: chosen[name] for name in ("channel", "time", "keep_databar", "fill_gaps") if name in chosen}
@@ -164,7 +164,7 @@ def look(
         job = seconds = None
         if settings is not None:
             interpolator = build(settings)
-            job = plan_job(reader, settings, needs=interpolator.needs, model=interpolator.identity)
+            job, interpolator = decide(reader, settings, interpolator=interpolator)
             seconds = estimate(job, reader, interpolator).seconds
     whole = not {"channel", "time"} & set(read)
     return Findings(source, info, steps, read_record(source), whole, repeated, job, seconds, checks)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zinterp.cli.check import rows_for_report
 from zinterp.cli.options import (
     OrAlone,
     duplicates_option,
@@ -212,5 +213,6 @@ def write_page(
         logger.warning("the report does not say what interpolation does to this stack: %s", error)
     confidence = None if settings.confidence is None else Path(settings.confidence)
     made = Made(target, source, outcome, seconds, confidence)
-    write_report(page, evaluation, made=made, unmeasured=unmeasured, overwrite=True)
+    stack = rows_for_report(source, vars(settings))
+    write_report(page, evaluation, made=made, stack=stack, unmeasured=unmeasured, overwrite=True)
     logger.info("wrote %s", page)

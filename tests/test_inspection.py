@@ -411,3 +411,13 @@ def test_info_says_where_nothing_can_be_measured(tmp_path: Path) -> None:
         result = CliRunner().invoke(command, ["--check", str(path)])
         assert result.exit_code == 0, result.output
         assert "  structure   " in result.output
+
+
+def test_some_planes_alone_are_inspected_and_keep_their_numbers() -> None:
+    stack = Phantom.random((24, 96, 96), cell=32.0, seed=3).volume(range(24), (96, 96))
+    stack[15] = 0
+    found = inspect(ArrayReader(stack), planes=range(8, 24))
+    assert [(fault.plane, fault.kind) for fault in found.faults] == [(15, "blank")]
+    assert found.planes == 16
+    assert found.drift is None or found.drift.after >= 8
+    assert inspect(ArrayReader(stack), planes=range(14)).is_sound

@@ -94,3 +94,41 @@ def test_numbers_are_counted_as_they_are_said() -> None:
     assert [ordinal(n) for n in (2, 3, 4, 11, 12, 13, 21, 22, 23, 30, 112)] == [
         *("2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "23rd", "30th", "112th")
     ]
+
+
+def test_a_report_has_what_was_found_in_the_stack(run: Run, source: str, tmp_path: Path) -> None:
+    assert run("evaluate", source, "--models", "linear", "--report", "page.html").returncode == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "nothing wrong" in page
+    assert "thinner than about 20 nm" in page
+    assert str(tmp_path) not in page
+    refused = run("evaluate", source, "--models", "linear", "--report", "page.html")
+    assert refused.returncode == 1
+    assert "page.html exists already: give --overwrite" in refused.stderr
+
+
+def test_a_job_writes_the_same_page(run: Run, source: str, tmp_path: Path) -> None:
+    result = run("upsample", source, "-f", "2", "-m", "cubic", "--report", "page.html", "--voxel-size", "30x8x8nm")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == "a_x2.tif\n"
+    assert "wrote page.html" in result.stderr
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "thinner than about 30 nm" in page
+    assert 'id="output"' in page
+    assert 'id="models"' in page
+    refused = run("upsample", source, "-f", "4", "-m", "cubic", "--report", "page.html")
+    assert refused.returncode == 1
+    assert "page.html exists already" in refused.stderr
+    assert not (tmp_path / "a_x4.tif").exists()
+    odd = run("upsample", source, "-f", "4", "-m", "cubic", "--report", "page.txt")
+    assert odd.returncode == 2
+    assert "put --report after the stack" in odd.stderr
+    assert run("upsample", source, source, "-f", "4", "--output-dir", ".", "--report", "x.html").returncode == 2
+
+
+def test_a_stack_too_thin_to_hide_planes_gets_a_page_that_says_so(run: Run, tmp_path: Path) -> None:
+    write_imagej(tmp_path / "a.tif", make_stack((2, 40, 48)))
+    result = run("upsample", "a.tif", "-f", "2", "-m", "linear", "--report", "page.html")
+    assert result.returncode == 0, result.stderr
+    assert "does not say what interpolation does to this stack: there are 2 planes" in result.stderr
+    assert "could not be measured: there are 2 planes" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -17,24 +17,16 @@ Row = tuple[str, str]  # a label, and what is to be said of it
 
 def rows_for_report(source: Path, options: Mapping[str, Any]) -> list[Row]:
     """What a report says of a stack: of its middle planes, as far as a page has time for them; options of upsample."""
-    from zinterp.geometry import measured
+    from zinterp.evaluation.hidden_planes import first_stack
     from zinterp.inspection import inspect, thinnest
-    from zinterp.io import open_volume
     from zinterp.options import UpsampleOptions
-    from zinterp.volume import OneStack, ranges
+    from zinterp.volume import ranges
 
     chosen = UpsampleOptions(factor=1, **{name: value for name, value in options.items() if name in OF_THE_INPUT})
-    with open_volume(
-        source,
-        channel=chosen.channel or 0,
-        time=chosen.time or 0,
-        keep_databar=chosen.keep_databar,
-        fill_gaps=chosen.fill_gaps,
-    ) as reader:
-        info, _ = measured(reader.info, chosen)
+    with first_stack(source, chosen) as (stack, info):
         first = max(0, (info.shape[0] - REPORT_PLANES) // 2)
         planes = range(info.shape[0])[first : first + REPORT_PLANES]
-        found = inspect(OneStack(reader, 0), info.voxel_size, planes)
+        found = inspect(stack, info.voxel_size, planes)
     looked = [] if len(planes) == info.shape[0] else [("looked at", f"planes {ranges(planes)} of {info.shape[0]}")]
     return [*looked, *describe_check(found), ("note", thinnest(found.size))]
 

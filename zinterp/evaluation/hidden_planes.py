@@ -1,7 +1,8 @@
 """What interpolation does to a stack: acquired planes are hidden, predicted from the others, and compared."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -206,17 +207,10 @@ def evaluate(
         raise BadOptionError(f"the factor is {factor}, expected at least 2: every 2nd plane is kept then")
     names = [*dict.fromkeys([*(models or default_models()), *BASELINES])]
     wanted = {name: parse_model(name, options) for name in names}
-    with open_volume(
-        source,
-        channel=chosen.channel or 0,
-        time=chosen.time or 0,
-        keep_databar=chosen.keep_databar,
-        fill_gaps=chosen.fill_gaps,
-    ) as reader:
-        info, _ = measured(reader.info, chosen)
-        window = choose_window(OneStack(reader, 0), chosen, factor, planes, size)
+    with first_stack(source, chosen) as (stack, info):
+        window = choose_window(stack, chosen, factor, planes, size)
         check_room(window, info, len(names), chosen)
-        acquired = read_window(reader, window, fill=chosen.fill_nonfinite)
+        acquired = read_window(stack, window, fill=chosen.fill_nonfinite)
     truth = Truth.of(acquired, window.planes, factor, info.voxel_size)
     built = {} if interpolators is None else interpolators
     predictions: dict[str, Prediction] = {}
@@ -234,6 +228,19 @@ def evaluate(
     report(len(names), len(names))
     ranked = sorted(scores, key=lambda score: -score.psnr_db)
     return Evaluation(str(source), info, window, factor, truth, tuple(ranked), predictions)
+
+
+@contextmanager
+def first_stack(source: str | Path, options: UpsampleOptions) -> Iterator[tuple[OneStack, VolumeInfo]]:
+    """Open the channel and time that options name, else the first, with the voxel size and positions that hold."""
+    with open_volume(
+        source,
+        channel=options.channel or 0,
+        time=options.time or 0,
+        keep_databar=options.keep_databar,
+        fill_gaps=options.fill_gaps,
+    ) as reader:
+        yield OneStack(reader, 0), measured(reader.info, options)[0]
 
 
 def evaluate_job(source: str | Path, settings: UpsampleOptions, **options: Any) -> Evaluation:

@@ -62,7 +62,7 @@ HOMES = {
     "rich": ("cli/",),
     "PIL": ("evaluation/", "io/slices"),
     "skimage": ("evaluation/", "drift.py"),
-    "psutil": ("job.py",),
+    "psutil": ("job.py", "io/limits.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -52,7 +52,7 @@ HOMES = {
     "matplotlib": ("evaluation/report/",),
     "tifffile": ("io/tiff", "io/vendors.py", "io/slices"),
     "mrcfile": ("io/mrc.py",),
-    "h5py": ("io/hdf5.py",),
+    "h5py": ("io/hdf5",),
     "natsort": ("io/slice_names.py",),
     "zarr": ("io/ngff",),
     "yaozarrs": ("io/ngff",),

@@ -233,6 +233,8 @@ def save_network(path: Path, network: Any, about: Mapping[str, str]) -> None:
     metadata = {**about, "architecture": network.architecture, "sizes": json.dumps(asdict(network.size))}
     temporary = path.with_name(path.name + ".partial")
     try:
+        if temporary.is_symlink():
+            temporary.unlink()  # else what it leads to would be written over
         temporary.write_bytes(save(tensors, metadata=metadata))  # save_file gives the file to its owner alone
         os.replace(temporary, path)
     except OSError as error:

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 
 from zinterp.errors import BadVolumeError, InputError
-from zinterp.volume import readable
+from zinterp.volume import Planes, readable
 
 MOST_PLANES = 10**6  # of a stack
 MOST_STACKED = 10**7  # planes of all stacks
@@ -96,6 +96,17 @@ def check_emptiness(path: object, declared: int, stored: int) -> None:
             f"{path} declares {readable(declared)} of pixels and stores {readable(stored)}, expected at least a "
             f"{SPARSEST}th of it: it is empty or damaged; copy it again"
         )
+
+
+def room_for(path: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Planes:
+    """An empty array for planes that are read; an InputError if there is no memory for it."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise InputError(
+            f"{path}: there is no memory for {shape[0]} planes of {shape[2]} x {shape[1]} pixels: give a smaller "
+            "--max-memory, or close other programs"
+        ) from error
 
 
 def check_regular(path: Path) -> None:

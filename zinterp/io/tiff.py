@@ -1,8 +1,8 @@
 """TIFF stacks: multi-page, ImageJ hyperstacks, OME-TIFF, BigTIFF, either byte order, any compression."""
 
 import logging
+import math
 import os
-import struct
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
+from zinterp.io.limits import DAMAGE, check_density, check_size, room_for
 from zinterp.io.record import parse_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
@@ -73,7 +74,7 @@ class TiffReader(Closing):
         index = index.transpose(*order, *(i for i in range(len(names)) if i not in order))
         self._pages = index.reshape(times, channels, -1)
         self._series = series
-        height, width = (int(n) for n in series.shape[-2:])
+        self._page_shape = height, width = int(series.shape[-2]), int(series.shape[-1])
         self._rows = rows_to_read(self._tif, height, path, options)
         self._check_extent(path)
         found = find_voxel_size(self._tif)
@@ -91,13 +92,14 @@ class TiffReader(Closing):
             time_step=found.time_step,
             origin=found.origin,
         )
-        self._page_shape = (height, width)
 
     def _check_extent(self, path: Path) -> None:
-        """Refuse a file that ends before its pixels do, without reading any."""
-        size = self._tif.filehandle.size
-        if self._series.dataoffset is not None:
-            end = self._series.dataoffset + self._series.nbytes
+        """Refuse a file that ends before its pixels do, or declares far more than it holds, without reading any."""
+        size, series = self._tif.filehandle.size, self._series
+        depth, stacks = self._pages.shape[-1], self._stacks()
+        check_size(path, (depth, *self._page_shape), np.dtype(series.dtype), stacks=stacks)
+        if series.dataoffset is not None:
+            end = series.dataoffset + series.nbytes
         else:
             pages = [self._series.pages[int(i)] for stack in range(self._stacks()) for i in self._planes(stack)]
             if None in pages:
@@ -107,6 +109,8 @@ class TiffReader(Closing):
                 )
             ends = (o + n for p in pages for o, n in zip(p.dataoffsets, p.databytecounts, strict=False))
             end = max(ends, default=0)
+            plane = math.prod(self._page_shape) * np.dtype(series.dtype).itemsize
+            check_density(path, depth * stacks * plane, stored_bytes(pages, size), at_a_time=plane)
         if end > size:
             raise InputError(f"{path} has {size} bytes, expected {end}: it was cut short; copy it again")
 
@@ -120,7 +124,8 @@ class TiffReader(Closing):
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z of a stack -> (len(z), Y, X)."""
-        planes, pages = np.empty((len(z), *self.info.shape[1:]), self.info.dtype), self._planes(stack)
+        planes = room_for(self._path, (len(z), *self.info.shape[1:]), self.info.dtype)
+        pages = self._planes(stack)
         with reading(self._path):
             for i, k in enumerate(z):
                 planes[i] = self._plane(int(pages[k]))
@@ -139,6 +144,11 @@ class TiffReader(Closing):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def stored_bytes(pages: Sequence[Any], size: int) -> int:
+    """Bytes that pages take in a file of some size; where they share them, these count once at most."""
+    return min(sum(sum(page.databytecounts) for page in pages), size)
 
 
 def rows_to_read(tif: tifffile.TiffFile, rows: int, path: Path, options: InputOptions) -> int:
@@ -177,7 +187,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected a TIFF stack: check the path") from error
-    except (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, MemoryError) as error:
+    except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(f"{path} cannot be read as TIFF ({reason}): it is damaged or something else") from error
     finally:

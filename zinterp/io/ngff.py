@@ -13,6 +13,7 @@ import numpy as np
 import yaozarrs
 import zarr
 import zarr.errors
+from pydantic import ValidationError
 from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, reason_of
@@ -207,6 +208,10 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (zarr.errors.GroupNotFoundError, zarr.errors.NodeNotFoundError, FileNotFoundError) as error:
         raise InputError(f"{path} is not a Zarr group or array, expected OME-Zarr: check the path") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        reason = f"{'.'.join(map(str, first['loc'][-4:]))}: {first['msg']}"
+        raise InputError(f"{path} has NGFF metadata that do not hold ({reason}): repair or rewrite them") from error
     except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(f"{path} cannot be read as Zarr ({reason}): it is damaged or incomplete") from error

@@ -224,7 +224,7 @@ def inflate(codec: str, data: bytes, limit: int) -> bytes | None:
             case "lz4":
                 return bytes(imagecodecs.lz4_decode(data, header=True, out=limit))
             case "blosc":
-                return bytes(imagecodecs.blosc_decode(data, out=limit))
+                return bytes(imagecodecs.blosc2_decode(data, out=limit))  # which reads the older format too, and safely
     except (RuntimeError, MemoryError) as error:
         raise ValueError(f"a chunk is damaged or holds more than {limit} bytes: {error}") from error
     return None

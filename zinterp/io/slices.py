@@ -26,6 +26,7 @@ from zinterp.io.selection import InputOptions, select
 from zinterp.io.slice_pixels import length_clues, warn_of_other_pixels
 from zinterp.io.tiff import check_colours, count_colours, reading, rows_to_read
 from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
+from zinterp.io.tiff_pages import check_pages
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
@@ -189,6 +190,7 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         if not os.fstat(file.fileno()).st_size:
             raise InputError(f"{path} is empty, expected a TIFF slice: copy it again, or move it elsewhere")
         with tifffile.TiffFile(file, name=path.name) as tif:
+            check_pages(tif, path)
             yield tif
 
 

@@ -18,6 +18,7 @@ from zinterp.io.limits import DAMAGE, check_density, check_size, room_for
 from zinterp.io.record import parse_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
+from zinterp.io.tiff_pages import check_pages
 from zinterp.io.tiff_record import padded, record_text, replace_record
 from zinterp.io.vendors import image_rows
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, decimal, in_unit, partial_path
@@ -40,6 +41,7 @@ class TiffReader(Closing):
         try:
             with reading(path):
                 self._tif = tifffile.TiffFile(self._file, name=path.name)
+                check_pages(self._tif, path)
                 self._open(path, options)
         except BaseException:
             self._file.close()
@@ -182,7 +184,8 @@ def reading(path: Path) -> Iterator[None]:
     log.addHandler(complaints)
     propagate, log.propagate = log.propagate, False
     try:
-        yield
+        with np.errstate(all="ignore"):  # which tifffile computes with what damaged tags say
+            yield
     except (BadVolumeError, InputError):
         raise
     except FileNotFoundError as error:
@@ -245,7 +248,8 @@ def count_colours(page: Any, path: Path) -> int:
     """How many entries of a colour map are not the grey level of their value; more than a quarter are refused."""
     if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
         return 0
-    colours = np.zeros((3, 0), np.int64) if page.colormap is None else page.colormap.astype(np.int64)
+    known = page.colormap is not None and page.colormap.shape[-1] <= 2**16  # a longer one is damaged
+    colours = page.colormap.astype(np.int64) if known else np.zeros((3, 0), np.int64)
     entries = colours.shape[-1]
     off = abs(colours // (2**16 // max(entries, 1)) - np.arange(entries)) > entries // 256  # 255 is 65280 or 65535
     count = int(off.any(axis=0).sum())

@@ -5,6 +5,7 @@ run in a process of their own: where that dies, hangs or takes too much memory, 
 """
 
 import argparse
+import faulthandler
 import itertools
 import multiprocessing
 import os
@@ -182,6 +183,7 @@ def work(
 ) -> None:
     """Execute inputs one after the other and report each, until enough are done or memory has grown too much."""
     signal.signal(signal.SIGALRM, too_long)
+    faulthandler.disable()  # deaths are counted by who waits for them
     with open("/dev/null", "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     limited, end = False, time.monotonic() + seconds

@@ -59,7 +59,7 @@ HOMES = {
     "matplotlib": ("evaluation/report/",),
     "tifffile": ("io/tiff", "io/vendors.py", "io/slices"),
     "mrcfile": ("io/mrc.py",),
-    "h5py": ("io/hdf5.py",),
+    "h5py": ("io/hdf5",),
     "natsort": ("io/slice_names.py",),
     "zarr": ("io/ngff",),
     "yaozarrs": ("io/ngff",),
@@ -69,7 +69,7 @@ HOMES = {
     "rich": ("cli/",),
     "PIL": ("evaluation/", "io/slices"),
     "skimage": ("evaluation/", "drift.py"),
-    "psutil": ("job.py",),
+    "psutil": ("job.py", "io/limits.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

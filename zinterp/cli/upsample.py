@@ -1,6 +1,7 @@
 """``zinterp upsample``."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from zinterp.cli.options import (
     optional,
 )
 from zinterp.cli.progress import logger, show_progress
-from zinterp.cli.text import describe_flags, describe_job, describe_outcome, named
+from zinterp.cli.text import describe_flags, describe_job, describe_outcome, named, printable, printable_line
 
 if TYPE_CHECKING:
     from zinterp.options import UpsampleOptions
@@ -150,7 +151,8 @@ def command(
         if dry_run:
             with named(source, inputs), opened(source, target, settings, interpolator) as (job, _, _):
                 facts = {"source": str(source), "output": str(target), "planes": job.planes, "dropped": job.dropped}
-                click.echo(json.dumps(facts) if as_json else "\n".join([f"{source} -> {target}", *describe_job(job)]))
+                lines = map(printable_line, [f"{source} -> {target}", *describe_job(job)])
+                click.echo(json.dumps(facts) if as_json else "\n".join(lines))
             continue
         start = time.monotonic()
         outcomes: list[Outcome] = []
@@ -189,7 +191,7 @@ def say(
         facts |= {"model": outcome.job.model, "choice": outcome.job.choice, "dropped": outcome.job.dropped}
         click.echo(json.dumps({**facts, "pulsing": outcome.record(), "flagged": outcome.flagged()}))
         return
-    click.echo(target)
+    click.echo(printable(str(target)) if sys.stdout.isatty() else target)  # scripts get the name as it is
     if confidence is not None:
         logger.info("wrote %s, standard deviations of errors in grey levels", confidence)
     for line in [*(describe_outcome(outcome) if evenness else []), *describe_flags(outcome)]:

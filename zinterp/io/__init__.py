@@ -8,6 +8,7 @@ import numpy as np
 from zinterp.errors import BadVolumeError, InputError
 from zinterp.io.folders import can_write
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
+from zinterp.io.limits import check_regular
 from zinterp.io.output import DEFAULTS, check_free, check_target, create_volume, output_format
 from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, recorded_name, stem_of
 from zinterp.io.selection import InputOptions
@@ -122,6 +123,7 @@ def input_format(path: Path) -> str:
         return SLICES[0]
     if not on_disk(path).exists():
         raise InputError(f"{path} does not exist, expected a stack or a folder of slices: check the path")
+    check_regular(on_disk(path))
     if path.is_dir():
         return "ome-zarr" if is_zarr(on_disk(path)) or path.suffix.lower() == ".zarr" else SLICES[0]
     name = format_of(path)

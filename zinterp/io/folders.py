@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from zinterp.io.limits import LONGEST_METADATA
 from zinterp.io.paths import SIDECAR, ZARR_FILES
 
 RECORD = "zinterp"
@@ -42,6 +43,8 @@ def holds_only_levels(path: Path) -> bool:
 def json_of(path: Path) -> dict[str, Any]:
     """What a file of JSON holds; nothing if it is not there or holds something else."""
     try:
+        if not path.is_file() or path.stat().st_size > LONGEST_METADATA:
+            return {}
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}

@@ -12,7 +12,7 @@ from zinterp.errors import BadOptionError, OutputError, OutputExistsError
 from zinterp.io.folders import can_write, holds_only_levels, holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.paths import format_of
-from zinterp.volume import VolumeInfo, VolumeWriter, readable
+from zinterp.volume import VolumeInfo, VolumeWriter, partial_path, readable
 
 SINGLE = ("mrc", *SLICES)
 """Formats that hold one channel and time."""
@@ -131,6 +131,8 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
             f"{path} is there, and was not written by zinterp as {info.format} or holds other things too: move it, or "
             "choose another -o"
         )
+    if (partial := partial_path(path)).is_symlink():
+        raise OutputError(f"{partial} is a link, which writing would follow, expected none there: remove it")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(

@@ -1,11 +1,10 @@
 """Reading folders of slices: one TIFF or PNG file a plane, as microscopes write them."""
 
-import json
 import logging
 import math
+import operator
 import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +19,14 @@ from PIL import PngImagePlugin
 
 from zinterp.errors import BadVolumeError, InputError, reason_of
 from zinterp.io import slice_names
+from zinterp.io.limits import DAMAGE, check_density, check_regular, check_size, room_for
 from zinterp.io.paths import SIDECAR, is_pattern
-from zinterp.io.record import checked_record, read_json
+from zinterp.io.record import checked_record, parse_json, read_json
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.slice_pixels import length_clues, warn_of_other_pixels
 from zinterp.io.tiff import check_colours, count_colours, reading, rows_to_read
 from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
+from zinterp.io.tiff_pages import check_pages
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
@@ -118,6 +119,9 @@ class SlicesReader(Closing):
                 check_colours(tif.pages.first, path)
         found = place(path, [f.name for f in self._files], header, found, options) if count > 1 else found
         self._header = header
+        check_size(path, (count, header.height, header.width), header.dtype)
+        plane = header.height * header.width * header.dtype.itemsize
+        check_density(path, count * plane, sum(file.stat().st_size for file in self._files), at_a_time=plane)
         self.info = VolumeInfo(
             shape=(count, header.rows, header.width),
             dtype=header.dtype,
@@ -132,7 +136,7 @@ class SlicesReader(Closing):
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
-        planes = np.empty((len(z), *self.info.shape[1:]), self.info.dtype)
+        planes = room_for(self._files[0].parent, (len(z), *self.info.shape[1:]), self.info.dtype)
         for i, k in enumerate(z):
             plane = read_png(self._files[k]) if self._png else read_tiff(self._files[k])
             if plane.shape != (self._header.height, self._header.width):
@@ -186,6 +190,7 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         if not os.fstat(file.fileno()).st_size:
             raise InputError(f"{path} is empty, expected a TIFF slice: copy it again, or move it elsewhere")
         with tifffile.TiffFile(file, name=path.name) as tif:
+            check_pages(tif, path)
             yield tif
 
 
@@ -212,9 +217,10 @@ def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> He
             "name the file itself"
         )
     count_colours(page, path)
+    kind = getattr(page.photometric, "name", page.photometric)
     if page.axes != "YX" or page.photometric == tifffile.PHOTOMETRIC.RGB:
         raise BadVolumeError(
-            f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {page.photometric.name}), expected a "
+            f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {kind}), expected a "
             "grey plane: convert the slices to 8 or 16 bit grey first"
         )
     if page.dtype is None:
@@ -222,7 +228,7 @@ def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> He
     end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
     if end > tif.filehandle.size:
         raise InputError(f"{path} has {tif.filehandle.size} bytes, expected {end}: it was cut short; copy it again")
-    height, width = page.shape
+    height, width = map(operator.index, page.shape)  # of a damaged file these may be anything
     rows = None if options.keep_databar else image_rows(tif)
     white_is_0 = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
     return Header(height, width, page.dtype.newbyteorder("="), rows or height, white_is_0)
@@ -269,7 +275,7 @@ def open_png(path: Path) -> Iterator[PngImagePlugin.PngImageFile]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected a PNG slice: check the path") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
+    except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(f"{path} cannot be read as PNG ({reason}): it is damaged or something else") from error
 
@@ -333,7 +339,8 @@ def read_sidecar(path: Path, names: Sequence[str], header: Header) -> Lengths | 
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        check_regular(path)
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
         z, y, x = (None if v is None else float(v) for v in content[SIZE])
         size = VoxelSize(z, y, x)
         origin = content[ORIGIN] and tuple(map(float, content[ORIGIN]))
@@ -351,10 +358,10 @@ def read_sidecar(path: Path, names: Sequence[str], header: Header) -> Lengths | 
             *(path, written.dtype, written.shape),
         )
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise InputError(
-            f"{path} cannot be read ({error}), expected what zinterp wrote about these slices: remove it to go by the "
-            "slices alone"
+            f"{path} cannot be read ({reason_of(error)}), expected what zinterp wrote about these slices: remove it to "
+            "go by the slices alone"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """What is decided and checked about an output before it is created, and its creation."""
 
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -9,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
-from zinterp.io.folders import can_write, holds_only_levels, holds_only_slices
+from zinterp.io.folders import bytes_in, can_write, holds_only_levels, holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.paths import format_of
-from zinterp.volume import VolumeInfo, VolumeWriter, readable
+from zinterp.volume import VolumeInfo, VolumeWriter, partial_path, readable
 
 SINGLE = ("mrc", *SLICES)
 """Formats that hold one channel and time."""
@@ -138,12 +139,21 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
         )
     if reason := can_write(folder):
         raise OutputError(f"the folder {folder} may not be written ({reason}): choose another -o")
-    free = shutil.disk_usage(folder).free
-    if info.bytes > free and not resume:
+    needed, free = bytes_on_disk(info), shutil.disk_usage(folder).free + bytes_in(partial_path(path))
+    if needed > free and not resume:
         raise OutputError(
-            f"the output {path.name} needs {readable(info.bytes)} and {folder} has {readable(free)} free: "
+            f"the output {path.name} needs {readable(needed)} and {folder} has {readable(free)} free: "
             "free some space or choose another -o"
         )
+
+
+def bytes_on_disk(info: VolumeInfo) -> int:
+    """The room that a volume of a format takes, uncompressed; of OME-Zarr with its pyramid, but for a few per mille."""
+    if info.format == "ome-zarr":
+        from zinterp.io.ngff_writer import level_shapes
+
+        return sum(math.prod(shape) for shape, _ in level_shapes(info)) * info.dtype.itemsize * info.stacks
+    return info.bytes
 
 
 def is_replaceable(path: Path, format: str) -> bool:

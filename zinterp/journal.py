@@ -176,6 +176,12 @@ def is_ended(target: Path) -> bool:
     return has_slabs(target) and status_of(target) not in notes_of(target).get("replaces", [])
 
 
+def forget(target: Path) -> None:
+    """Remove the journal of an output that is complete and has none to go on with."""
+    if not is_begun(target) and journal_path(target).exists() and is_journal(journal_path(target)):
+        journal_path(target).unlink(missing_ok=True)
+
+
 def may_replace(target: Path, *others: Path) -> bool:
     """Whether an unfinished output, and volumes beside it, were begun with leave to replace what is still there."""
     notes = notes_of(target)

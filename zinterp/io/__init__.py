@@ -9,7 +9,7 @@ from zinterp.errors import BadVolumeError, InputError
 from zinterp.io.folders import bytes_in, can_write, sync_folder
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.identity import Identity, identify, sample_digest
-from zinterp.io.output import DEFAULTS, bytes_on_disk, check_free, check_target, create_volume, output_format
+from zinterp.io.output import DEFAULTS, bytes_on_disk, check_free, check_target, create_volume, is_taken, output_format
 from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, recorded_name, stem_of
 from zinterp.io.selection import InputOptions
 from zinterp.volume import VolumeReader
@@ -35,6 +35,7 @@ __all__ = [
     "format_of",
     "identify",
     "is_pattern",
+    "is_taken",
     "is_zarr",
     "name_of",
     "on_disk",

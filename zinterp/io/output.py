@@ -120,7 +120,7 @@ def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: 
 
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that is there already and is not to be replaced."""
-    if path.exists() and not overwrite and not is_empty(path):
+    if is_taken(path) and not overwrite:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
 
 
@@ -163,6 +163,11 @@ def is_replaceable(path: Path, format: str) -> bool:
     if format in SLICES:
         return holds_only_slices(path)
     return holds_only_levels(path) if FORMATS[format].folder else path.is_file()
+
+
+def is_taken(path: Path) -> bool:
+    """Whether there is something in the place of an output."""
+    return path.exists() and not is_empty(path)
 
 
 def is_empty(path: Path) -> bool:

@@ -53,13 +53,23 @@ class Speaker:
         Say how even the output is.
     as_json, json_lines : bool
         One object an output; one object an input.
+    name_failures : bool
+        Say why an input failed, which otherwise ends the command, with that said.
     """
 
     def __init__(
-        self, settings: "UpsampleOptions", page: Path | None, *, evenness: bool, as_json: bool, json_lines: bool
+        self,
+        settings: "UpsampleOptions",
+        page: Path | None,
+        *,
+        evenness: bool,
+        as_json: bool,
+        json_lines: bool,
+        name_failures: bool,
     ) -> None:
         self._settings, self._page = settings, page
         self._evenness, self._as_json, self._json_lines = evenness, as_json, json_lines
+        self._name_failures = name_failures
         self._confidence = None if settings.confidence is None else Path(settings.confidence)
         self._stack = ExitStack()
         self._show: Callable[[int, int], None] | None = None
@@ -82,12 +92,14 @@ class Speaker:
 
     def ended(self, result: "Result") -> None:
         """Say what became of an input."""
+        from zinterp.batch import FAILED
+
         self._stack.close()
         self._show = None
-        if result.outcome is None:
-            logger.info("%s %s: %s", result.source, result.status, result.reason)
-        else:
+        if result.outcome is not None:
             logger.info("wrote %s in %.1f s", result.target, result.seconds)
+        elif self._name_failures or result.status != FAILED:
+            logger.info("%s %s: %s", result.source, result.status, result.reason)
         if self._as_json or self._json_lines:
             self._say_json(result)
         elif result.outcome is not None:

@@ -142,7 +142,14 @@ def command(
     if dry_run:
         say_plans(inputs, targets, settings, skip_existing=skip_existing, as_json=as_json or json_lines)
         return
-    with Speaker(settings, page, evenness=report == SAID, as_json=as_json, json_lines=json_lines) as speaker:
+    with Speaker(
+        settings,
+        page,
+        evenness=report == SAID,
+        as_json=as_json,
+        json_lines=json_lines,
+        name_failures=keep_going,
+    ) as speaker:
         results = upsample_many(
             inputs,
             targets=targets,

@@ -17,7 +17,7 @@ from tests.conftest import make_stack, write_imagej
 
 OPTIONS = ["--factor", "4", "--model", "cubic", "--slab-depth", "4", "--quiet"]
 FORMATS = {"tiff": "b.tif", "ome-zarr": "b.ome.zarr"}
-STATES = ("before the journal", "begun", "some slabs done", "all slabs done", "named")
+STATES = ("before its journal", "begun", "some slabs done", "all slabs done", "named")
 
 
 def start(folder: Path, name: str, *options: str) -> subprocess.Popen[str]:
@@ -55,7 +55,7 @@ def state(folder: Path, name: str) -> str:
     if (folder / name).exists():
         return "named"
     if not journal.exists():
-        return "before the journal"
+        return "before its journal"
     done = journal.read_text().count(";\n") if partial.exists() else 0
     return "begun" if not done else "some slabs done" if done < 24 else "all slabs done"
 

@@ -99,6 +99,5 @@ def test_a_job_that_was_killed_goes_on_to_the_same_bytes(format: str, tmp_path: 
 @pytest.mark.parametrize("format", FORMATS)
 def test_fifty_jobs_that_were_killed_go_on_to_the_same_bytes(format: str, tmp_path: Path) -> None:
     counts = kill_and_resume(tmp_path, FORMATS[format], kills=50, seed=50)
-    sys.stdout.write(
-        f"\n{format}: 50 of 50 the same; killed {', '.join(f'{n} {state}' for state, n in counts.items())}\n"
-    )
+    killed = ", ".join(f"{count} {state}" for state, count in counts.items())
+    sys.stdout.write(f"\n{format}: 50 of 50 the same; when killed: {killed}\n")

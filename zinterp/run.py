@@ -206,11 +206,7 @@ def run_slabs(
         compute=compute,
         write=lambda i, made: writer.write(job.slabs[i], made),
         waiting=lambda what, i, seconds: logger.warning(
-            "the %s of slab %d of %d has taken %.0f s so far, waiting for the disk",
-            what,
-            i + 1,
-            len(job.slabs),
-            seconds,
+            "%s: waiting for the disk to %s slab %d of %d for %.0f s now", source, what, i + 1, len(job.slabs), seconds
         ),
     )
     for i in finished:

@@ -257,7 +257,9 @@ class VolumeReader(Protocol):
 
 
 class VolumeWriter(Protocol):
-    """A volume being written under a temporary name. Planes may come in any order, in whole slabs."""
+    """A volume being written under a temporary name, ``partial``. Planes may come in any order, in whole slabs."""
+
+    partial: Path
 
     def write(self, z: int, planes: Planes, stack: int = 0) -> None:
         """Write planes (n, Y, X) of the output's dtype at z, z + 1, ... of a stack; they are on disk on return."""

@@ -13,6 +13,7 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError
+from zinterp.io.folders import replace_file
 from zinterp.io.limits import check_size, room_for
 from zinterp.io.record import checked_record
 from zinterp.io.selection import InputOptions, select
@@ -339,7 +340,7 @@ class MrcWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self.partial, self.path)
+            replace_file(self.partial, self.path)
 
     def close(self) -> None:
         """Close the partial file and leave it there."""

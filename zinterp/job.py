@@ -56,7 +56,8 @@ class Job:
     """What is to be done, in full; made by ``plan_job`` and only read from then on.
 
     The grids of all stacks have the same output planes, and differ in what they dropped. ``channel`` and ``time`` are
-    the first of those that are read, as the file counts them.
+    the first of those that are read, as the file counts them; ``choice`` is why the model was chosen, as JSON holds it,
+    where that was left to zinterp.
     """
 
     source: VolumeInfo
@@ -72,6 +73,7 @@ class Job:
     finishing: Finishing = field(default_factory=Finishing)
     channel: int = 0
     time: int = 0
+    choice: Mapping[str, Any] | None = None
 
     @property
     def planes(self) -> int:
@@ -102,6 +104,7 @@ class Job:
             "dropped_planes": [list(stack.grid.dropped) for stack in self.stacks],
             "aligned": any(stack.drift is not None for stack in self.stacks),
             "model": self.model,
+            "choice": self.choice,
             "finishing": self.finishing.record(),
             "intensity_range": [[stack.normalizer.low, stack.normalizer.high] for stack in self.stacks],
             "tile": list(self.layout.tile),
@@ -144,9 +147,7 @@ def plan_job(
     geometry = geometry or place_planes(reader.info, options)
     geometry = replace(geometry, grid=geometry.grid.without(parse_skip(options.skip)[0]))
     info = geometry.source
-    memory = options.max_memory or psutil.virtual_memory().total // 2
-    depth = options.slab_depth or choose_slab_depth(info, geometry.grid, needs, memory)
-    layout = choose_tiles(info, options, needs, memory)
+    depth, layout = choose_sizes(info, geometry.grid, options, needs)
     volumes = [OneStack(reader, number) for number in range(info.stacks)]
     grids, notes = leave_out(volumes, geometry.grid, options)
     for volume, grid in zip(volumes, grids, strict=True):
@@ -173,11 +174,7 @@ def plan_job(
         output=output,
         geometry=geometry,
         stacks=stacks,
-        slabs=tuple(
-            slab
-            for number, grid in enumerate(grids)
-            for slab in plan_slabs(grid, depth=depth, context=needs.context, stack=number)
-        ),
+        slabs=cut(grids, depth, needs),
         layout=layout,
         needs=needs,
         fill_nonfinite=options.fill_nonfinite,
@@ -186,6 +183,34 @@ def plan_job(
         finishing=options.finishing(),
         channel=options.channel or 0,
         time=options.time or 0,
+    )
+
+
+def with_interpolator(job: Job, options: UpsampleOptions, *, needs: Needs, model: str) -> Job:
+    """The same job with another interpolator; see ``plan_job``."""
+    grids = [stack.grid for stack in job.stacks]
+    depth, layout = choose_sizes(job.source, job.geometry.grid, options, needs)
+    return replace(job, slabs=cut(grids, depth, needs), layout=layout, needs=needs, model=model)
+
+
+def choose_sizes(info: VolumeInfo, grid: ZGrid, options: UpsampleOptions, needs: Needs) -> tuple[int, TileLayout]:
+    """Output planes a slab, and tiles, by the memory that may be used."""
+    memory = usable_memory(options)
+    depth = options.slab_depth or choose_slab_depth(info, grid, needs, memory)
+    return depth, choose_tiles(info, options, needs, memory)
+
+
+def usable_memory(options: UpsampleOptions) -> int:
+    """Bytes that a job may use: half of the machine's unless the options say otherwise."""
+    return options.max_memory or psutil.virtual_memory().total // 2
+
+
+def cut(grids: Sequence[ZGrid], depth: int, needs: Needs) -> tuple[Slab, ...]:
+    """The slabs of all stacks."""
+    return tuple(
+        slab
+        for number, grid in enumerate(grids)
+        for slab in plan_slabs(grid, depth=depth, context=needs.context, stack=number)
     )
 
 
@@ -212,7 +237,7 @@ def plan_growing(info: VolumeInfo, options: UpsampleOptions, normalizer: Normali
         If the options do not fit the volume.
     """
     geometry = place_planes(info, options)
-    layout = choose_tiles(geometry.source, options, needs, options.max_memory or psutil.virtual_memory().total // 2)
+    layout = choose_tiles(geometry.source, options, needs, usable_memory(options))
     return Job(
         source=geometry.source,
         output=replace(output_info(geometry), format="ome-zarr"),
@@ -233,7 +258,7 @@ def growing_depth(info: VolumeInfo, options: UpsampleOptions, needs: Needs) -> i
     if options.slab_depth is not None:
         return options.slab_depth
     grid = place_planes(replace(info, shape=(4 * DEEPEST_SLAB, *info.shape[1:]), places=None), options).grid
-    return choose_slab_depth(info, grid, needs, options.max_memory or psutil.virtual_memory().total // 2)
+    return choose_slab_depth(info, grid, needs, usable_memory(options))
 
 
 def output_info(geometry: Geometry) -> VolumeInfo:
@@ -363,6 +388,7 @@ def fingerprint(source: Path, job: Job, options: UpsampleOptions) -> Mapping[str
     status = [path.stat() for path in files_of(source)]
     sizes = [job.source.voxel_size, job.output.voxel_size]
     record = job.record()
+    record.pop("choice")  # of which only the outcome counts, and that is the model
     finishing = record.pop("finishing")  # each of them a field of its own, so that the one that differs can be named
     return {
         "source": str(source.resolve()),

@@ -214,7 +214,9 @@ def cut(grids: Sequence[ZGrid], depth: int, needs: Needs) -> tuple[Slab, ...]:
     )
 
 
-def plan_growing(info: VolumeInfo, options: UpsampleOptions, normalizer: Normalizer, *, needs: Needs, model: str) -> Job:
+def plan_growing(
+    info: VolumeInfo, options: UpsampleOptions, normalizer: Normalizer, *, needs: Needs, model: str
+) -> Job:
     """Decide the job of one stack whose planes are still arriving, as ``plan_job`` would if it ended here.
 
     Nothing is read, and there are no slabs yet: planes are made gap by gap.

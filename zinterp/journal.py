@@ -177,6 +177,15 @@ def begun_with(target: Path) -> dict[str, Any]:
         return {}
 
 
+def facts_of(target: Path) -> dict[str, Any]:
+    """What was noted in the journal of an unfinished output, by name; {} if there is none."""
+    try:
+        lines = journal_path(target).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(filter(None, map(parse_fact, lines[1:])))
+
+
 def shortened(value: object) -> str:
     """A value in a message, not too long."""
     text = repr(value)

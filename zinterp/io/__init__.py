@@ -8,7 +8,7 @@ import numpy as np
 from zinterp.errors import BadVolumeError, InputError
 from zinterp.io.folders import can_write
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
-from zinterp.io.output import DEFAULTS, check_free, check_target, create_volume, output_format
+from zinterp.io.output import DEFAULTS, check_free, check_target, create_growing, create_volume, output_format
 from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, recorded_name, stem_of
 from zinterp.io.selection import InputOptions
 from zinterp.volume import VolumeReader
@@ -26,6 +26,7 @@ __all__ = [
     "check_dtype",
     "check_free",
     "check_target",
+    "create_growing",
     "create_volume",
     "files_of",
     "format_of",

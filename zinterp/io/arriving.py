@@ -13,7 +13,17 @@ from zinterp.errors import BadVolumeError, InputError
 from zinterp.io import slice_names
 from zinterp.io.paths import is_pattern
 from zinterp.io.selection import InputOptions
-from zinterp.io.slices import KINDS, Header, Lengths, is_png, read_header, read_lengths, read_slice, volume_info
+from zinterp.io.slices import (
+    KINDS,
+    Header,
+    Lengths,
+    SlicesReader,
+    is_png,
+    read_header,
+    read_lengths,
+    read_slice,
+    volume_info,
+)
 from zinterp.volume import Planes, VolumeInfo
 
 UNFINISHED = (".tmp", ".partial", ".part", ".temp", ".crdownload")
@@ -26,6 +36,13 @@ class Stamp:
 
     size: int
     modified_ns: int
+
+
+UNKNOWN = Stamp(-1, -1)
+"""That of no file."""
+
+Kind = tuple[bool, Header]
+"""What slices of one stack have in common: whether they are PNG, and their header."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +67,7 @@ class Slice:
     digest: str
 
     @property
-    def kind(self) -> tuple[bool, Header]:
+    def kind(self) -> Kind:
         """What slices of one stack have in common."""
         return self.png, self.header
 
@@ -89,8 +106,8 @@ def folder_of(path: Path) -> Path:
 
 def is_slice(name: str) -> bool:
     """Whether a file is a slice by its name, and none that is still being written."""
-    stem, suffix = os.path.splitext(name.lower())
-    return suffix in KINDS and not name.startswith(".") and not stem.endswith(UNFINISHED)
+    path = Path(name.lower())
+    return path.suffix in KINDS and not name.startswith(".") and not path.stem.endswith(UNFINISHED)
 
 
 def take_slice(path: Path, stamp: Stamp, options: InputOptions) -> tuple[Slice, Planes]:
@@ -161,6 +178,11 @@ class ArrivingVolume:
             If the names do not tell what is needed.
         """
         return volume_info(self._path, names, self._header, self._lengths, self._options, say_nothing)
+
+
+def finished_volume(path: Path, names: Sequence[str], options: InputOptions) -> VolumeInfo:
+    """The volume of slices that are all there, of which each header is read once more, as ``open_volume`` has it."""
+    return SlicesReader(path, options, [folder_of(path) / name for name in names]).info
 
 
 def say_nothing(*message: object) -> None:

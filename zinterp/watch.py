@@ -1,19 +1,24 @@
 """Upsampling beside a running acquisition: planes as they arrive -> the same planes as ``upsample`` makes at the end.
 
 There is no second pipeline. After each slice the output is planned as if the stack ended there; what is not there yet
-is made, gap by gap, as a slab is. The gap before the newest slice is made at once, its end plane repeated as context,
-and once more when its context is there. In the end every slice is read again, and what was made from anything else
-than what is on disk then is made anew: so the output is that of the finished folder, whatever happened in between.
+is made, gap by gap, as a slab is. The gap before the newest slice is drafted at once, by cubic interpolation, and made
+by the model when its context is there; while the model has nothing else to do it makes drafts anew with the end plane
+repeated as context. In the end every slice is read again, and what was made from anything else than what is on disk
+then is made anew: so the output is that of the finished folder, whatever happened in between.
 """
 
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event
 from typing import Any
 
+from zinterp.compute import Made
 from zinterp.errors import BadOptionError, InputError, OutputError, OutputExistsError
 from zinterp.interpolators import Interpolator
 from zinterp.io import check_free, format_of, on_disk
@@ -23,7 +28,7 @@ from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.pipeline import build_interpolator, ignore
 from zinterp.volume import partial_path
-from zinterp.watch_plan import GrowingJob
+from zinterp.watch_plan import GrowingJob, Task
 from zinterp.watch_slices import TakenSlices
 from zinterp.watch_status import (
     DONE,
@@ -191,8 +196,11 @@ class Watch:
         files = InputOptions(keep_databar=options.keep_databar, fill_gaps=options.fill_gaps)
         self.slices = TakenSlices(source, files, when.settle, facts_of(target) if resume else {})
         self.job = GrowingJob(source, target, options, interpolator, self.slices, resume=resume)
-        self.context = interpolator.needs.context
         self.state, self.message = WAITING, ""
+        self.tasks: SimpleQueue[Task | None] = SimpleQueue()
+        self.made: SimpleQueue[tuple[Task, Made, float]] = SimpleQueue()
+        self.stopping, self.wake = Event(), Event()
+        self.gap_seconds: float | None = None
         self.looked, self.fresh = -float("inf"), False  # when, and whether nothing was concluded from it yet
         self.unreachable, self.unwritable = False, False  # the folder, the status: said once
 
@@ -213,27 +221,60 @@ class Watch:
         return Watched(outcome, self.say())
 
     def run(self) -> Outcome:
-        """Look, take, make what lacks, make anew what has its context now: the newest slice waits for none of the old.
-
-        When many slices are there already, some are taken ahead, so that gaps are made once and not twice.
-        """
+        """Attend to the folder until its slices are all in the output, and are what is on disk."""
         while True:
-            self.look()
-            ending = self.ends()
-            waiting = self.slices.waiting()
-            ahead = len(self.job.lacking()) > self.context
-            if (not waiting or ahead) and (planes := self.job.next_planes(ending=ending)):
-                self.job.make(planes)
-                self.say()
-            elif waiting:
-                self.slices.take(waiting[0])
-                self.job.plan(ending=False)
-            elif ending and self.fresh and self.is_complete():
+            self.attend()
+            if self.is_complete():
                 self.say()
                 return self.job.complete()
+
+    def attend(self) -> None:
+        """Look, take and draft in a thread of its own, so that no slice waits for the model.
+
+        The model computes in the thread that signals interrupt, so that they need not wait for it either.
+        """
+        self.stopping.clear()
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                attending = pool.submit(self.attend_folder)
+                attending.add_done_callback(lambda _: self.tasks.put(None))
+                for task in iter(self.tasks.get, None):
+                    start = time.monotonic()
+                    self.made.put((task, task.compute(), time.monotonic() - start))
+                    self.wake.set()
+                attending.result()
+            finally:
+                self.stopping.set()
+                self.wake.set()
+
+    def attend_folder(self) -> None:
+        """Look, take, draft, and have the model make what it can; until no more slices are to come and all is made."""
+        computing = False
+        while not self.stopping.is_set():
+            self.look()
+            ending = self.ends()
+            with suppress(Empty):
+                task, made, seconds = self.made.get_nowait()
+                self.job.take(task, made)
+                last, computing = self.gap_seconds, False
+                self.gap_seconds = seconds if last is None else 0.8 * last + 0.2 * seconds
+                self.say()
+            if waiting := self.slices.waiting():
+                self.slices.take(waiting[0])
+                self.job.plan(ending=False)
+            if self.job.draft():
+                self.say()
+            elif waiting:
+                continue
+            elif not computing and (next_task := self.job.next_task(ending=ending)):
+                self.tasks.put(next_task)
+                computing = True
+            elif ending and self.fresh and not computing:
+                return
             else:
-                self.fresh = False
-                time.sleep(max(self.looked + self.when.interval - time.monotonic(), 0.0))
+                self.fresh = self.fresh and computing
+                self.wake.wait(max(self.looked + self.when.interval - time.monotonic(), 0.0))
+                self.wake.clear()
 
     def look(self) -> None:
         """See what has changed in the folder, if it is time."""
@@ -274,7 +315,7 @@ class Watch:
         """Whether nothing is left to do but to finish."""
         self.state = VERIFYING
         self.say()
-        done = self.job.is_complete()
+        done, self.fresh = self.job.is_complete(), False
         self.state = FINISHING if done else RUNNING
         if done and self.when.expect is not None and len(self.job.names) != self.when.expect:
             logger.warning("%s: %d slices, expected %d", self.source, len(self.job.names), self.when.expect)
@@ -315,14 +356,14 @@ class Watch:
             planes_provisional=provisional,
             lag_slices=len(waiting),
             lag_seconds=round(max((now - each for each in waiting), default=0.0), 3),
-            eta_seconds=self.eta(len(waiting)),
-            seconds_per_gap=None if self.job.gap_seconds is None else round(self.job.gap_seconds, 4),
+            eta_seconds=self.eta(),
+            seconds_per_gap=None if self.gap_seconds is None else round(self.gap_seconds, 4),
             intensity_range=(normalizer.low, normalizer.high) if normalizer else None,
             message=self.message or str(self.job.trouble or ""),
             findings=slices.findings(),
         )
 
-    def eta(self, lag: int) -> float | None:
+    def eta(self) -> float | None:
         """Seconds until the output is complete, where it is known how many slices there will be."""
         if self.state == DONE:
             return 0.0
@@ -332,4 +373,4 @@ class Watch:
             return None
         rate = (recent[-1] - recent[0]) / (len(recent) - 1)
         left = max(self.when.expect - len(self.job.names), 0)
-        return round(left * rate + lag * (self.job.gap_seconds or 0.0), 1)
+        return round(max(left * rate, (left + self.job.provisional_gaps()) * (self.gap_seconds or 0.0)), 1)

@@ -18,6 +18,9 @@ from zinterp.job import Job
 from zinterp.journal import Journal
 from zinterp.volume import GrowingWriter, Planes, VolumeInfo
 
+DRAFT = "draft"
+"""In place of a full recipe: the plane was interpolated quickly, to be there at once."""
+
 RECENT_BLOCKS = 2  # that are kept in memory: planes that move up or down come from the next one
 
 
@@ -118,13 +121,29 @@ class GrowingOutput:
         """Whether plane k is there, made with a part of its context."""
         return not self.lacks(k) and not self.is_final(k)
 
-    def write(self, first: int, planes: Planes, measures: Sequence[Measures]) -> None:
-        """Write planes (n, Y, X) that were made by the recipes wanted."""
-        numbers = range(first, first + len(planes))
+    def is_draft(self, k: int) -> bool:
+        """Whether plane k was drafted, and not made by the model of the job."""
+        held = self._held.get(k)
+        return held is not None and held.recipe.full == DRAFT
+
+    def write(self, made: Sequence[Recipe], planes: Planes, measures: Sequence[Measures]) -> None:
+        """Write planes (n, Y, X) that were made by some recipes to where these are wanted now, if they still are.
+
+        A plane whose context has changed meanwhile takes the place of a draft only.
+        """
+        full = {recipe.full: j for j, recipe in enumerate(made)}
+        pair = {recipe.pair: j for j, recipe in enumerate(made)}
+        chosen: dict[int, int] = {}  # output planes, and which of those made belongs there
+        for k, recipe in enumerate(self.wanted):
+            if self.is_final(k):
+                continue
+            if (j := full.get(recipe.full)) is not None or (
+                (j := pair.get(recipe.pair)) is not None
+                and (self.lacks(k) or (self.is_draft(k) and made[j].full != DRAFT))
+            ):
+                chosen[k] = j
         rows = to_json(measures)
-        self._write(
-            {k: planes[k - first] for k in numbers}, {k: Held(self.wanted[k], rows[k - first]) for k in numbers}
-        )
+        self._write({k: planes[j] for k, j in chosen.items()}, {k: Held(made[j], rows[j]) for k, j in chosen.items()})
 
     def measures(self) -> tuple[Measures, ...]:
         """What was measured of all planes."""

@@ -1,17 +1,18 @@
 """What a growing output is to hold, and what of it is to be made next."""
 
 import logging
-import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import zinterp
-from zinterp.compute import compute_slab
+from zinterp.compute import Made, compute_slab
 from zinterp.errors import BadOptionError, BadVolumeError
 from zinterp.interpolators import Interpolator
+from zinterp.interpolators.cubic import CubicInterpolator
 from zinterp.io import OutputOptions, check_free, create_growing, recorded_name
 from zinterp.io.arriving import ArrivingVolume, finished_volume
 from zinterp.job import Job, check_output, growing_depth, plan_growing, sample_planes
@@ -20,13 +21,28 @@ from zinterp.normalize import Normalizer
 from zinterp.options import UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.pipeline import ArrayReader
-from zinterp.plan import ZGrid, slab_of
+from zinterp.plan import Slab, ZGrid, slab_of
 from zinterp.planes_table import planes_table
 from zinterp.volume import Planes, VolumeInfo, partial_path
-from zinterp.watch_output import GrowingOutput, recipes
+from zinterp.watch_output import DRAFT, GrowingOutput, Recipe, recipes
 from zinterp.watch_slices import TakenSlices
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A slab that is to be made, with the input planes that it needs (n, Y, X), and the recipes of what it makes."""
+
+    job: Job
+    interpolator: Interpolator
+    slab: Slab
+    planes: Planes
+    recipes: list[Recipe]
+
+    def compute(self) -> Made:
+        """Make it; nothing else is touched."""
+        return compute_slab(self.job, self.interpolator, self.slab, self.planes)
 
 
 class GrowingJob:
@@ -49,8 +65,6 @@ class GrowingJob:
         Of the slices that the job is about.
     trouble : ZinterpError or None
         Why the slices that are there cannot be planned.
-    gap_seconds : float or None
-        What it takes to make the planes of a gap, of late.
     """
 
     def __init__(
@@ -66,12 +80,12 @@ class GrowingJob:
         self.job: Job | None = None
         self.names: list[str] = []
         self.trouble: BadVolumeError | BadOptionError | None = None
-        self.gap_seconds: float | None = None
         self._source, self._target, self._options, self._resume = source, target, options, resume
         self._interpolator, self._slices = interpolator, slices
         self._volume: ArrivingVolume | None = None
         self._output: GrowingOutput | None = None
         self._journal: Journal | None = None
+        self._drafting: tuple[Job, Interpolator] | None = None  # None where the model is as quick
         self._exact = False  # whether lengths were read from the headers of all slices
 
     def plan(self, *, ending: bool) -> None:
@@ -149,30 +163,65 @@ class GrowingJob:
         normalizer, model = self.job.stacks[0].normalizer, self._interpolator.identity
         self.job = plan_growing(info, self._options, normalizer, needs=self._interpolator.needs, model=model)
         self.names = list(names)
+        if self._interpolator.needs.overlap:
+            plain = replace(self._options, tile=None, overlap=None, restore=False, sharpen=None, sharpen_radius=None)
+            plain = replace(plain, sharpen_threshold=None, grain=None, fallback=None, fallback_above=None)
+            cubic = CubicInterpolator()
+            job = plan_growing(info, plain, normalizer, needs=cubic.needs, model=cubic.identity)
+            self._drafting = (job, cubic)
         self._output.want(self.job.output, recipes(self.job, [self._slices.taken[name].digest for name in names]))
 
-    def next_planes(self, *, ending: bool) -> range | None:
-        """The output planes to make next, those of one gap: the first that lack, then those that have their context.
+    def draft(self) -> bool:
+        """Make the first planes that lack, at once: by cubic interpolation where the model takes its time.
 
-        At the end, when no more context is to come, those that were made with a part of it too.
+        False where none lacks, or none that lacks can be made.
+        """
+        if self.job is None or self._output is None:
+            return False
+        for planes in runs_in_gaps(self.job.stacks[0].grid, self._output.lacks):
+            drafting = self._drafting or (self.job, self._interpolator)
+            task = self._task(planes, *drafting)
+            if task is not None:
+                if self._drafting:
+                    task = replace(
+                        task, recipes=[r if r.pair == r.full else Recipe(r.pair, DRAFT) for r in task.recipes]
+                    )
+                self.take(task, task.compute())
+                return True
+        return False
+
+    def next_task(self, *, ending: bool) -> "Task | None":
+        """What the model is to make next: the first gap that has its context by now, else the last one in draft.
+
+        At the end, when no more context is to come, all gaps that were made with a part of it too.
         """
         if self.job is None or self._output is None:
             return None
         grid, context = self.job.stacks[0].grid, self._interpolator.needs.context
-        for planes in runs_in_gaps(grid, self._output.lacks):
-            if self._can_make(planes):
-                return planes
-        for planes in runs_in_gaps(grid, self._output.is_provisional):
-            here = ending or has_context(grid, grid.locate(planes.start)[0], context)
-            if here and self._can_make(planes):
-                return planes
-        return None
+        waiting = list(runs_in_gaps(grid, self._output.is_provisional))
+        ready = [p for p in waiting if ending or has_context(grid, grid.locate(p.start)[0], context)]
+        drafts = [p for p in reversed(waiting) if self._output.is_draft(p.start)]
+        tasks = (self._task(planes, self.job, self._interpolator) for planes in (*ready, *drafts))
+        return next((task for task in tasks if task is not None), None)
 
-    def _can_make(self, planes: range) -> bool:
-        """Whether all slices that planes need are as they were when they were taken."""
-        assert self.job is not None
-        slab = slab_of(self.job.stacks[0].grid, planes, context=self._interpolator.needs.context)
-        return not any(self._slices.is_doubtful(self.names[j]) for j in slab.source)
+    def _task(self, planes: range, job: Job, interpolator: Interpolator) -> "Task | None":
+        """All that is needed to make some planes; None if a slice is not what it was when it was taken."""
+        assert self._output is not None
+        slab = slab_of(job.stacks[0].grid, planes, context=interpolator.needs.context)
+        if any(self._slices.is_doubtful(self.names[j]) for j in slab.source):
+            return None
+        read: list[Planes] = []
+        for j in slab.source:
+            plane = self._slices.plane(self.names[j])
+            if plane is None:  # it will settle and be taken anew
+                return None
+            read.append(plane)
+        return Task(job, interpolator, slab, np.stack(read), [self._output.wanted[k] for k in planes])
+
+    def take(self, task: "Task", made: Made) -> None:
+        """Write what was made."""
+        assert self._output is not None
+        self._output.write(task.recipes, made.planes, made.measures)
 
     def lacking(self) -> list[tuple[str, str]]:
         """The gaps of which planes lack, each by the slices on either side of it."""
@@ -182,29 +231,18 @@ class GrowingJob:
         befores = [grid.locate(planes.start)[0] for planes in runs_in_gaps(grid, self._output.lacks)]
         return [(self.names[i], self.names[min(i + 1, last)]) for i in befores]
 
-    def make(self, planes: range) -> None:
-        """Make some output planes, as a slab is made."""
-        assert self.job is not None
-        assert self._output is not None
-        start = time.monotonic()
-        slab = slab_of(self.job.stacks[0].grid, planes, context=self._interpolator.needs.context)
-        read: list[Planes] = []
-        for j in slab.source:
-            plane = self._slices.plane(self.names[j])
-            if plane is None:  # it has changed: it will settle and be taken anew
-                return
-            read.append(plane)
-        made = compute_slab(self.job, self._interpolator, slab, np.stack(read))
-        self._output.write(planes.start, made.planes, made.measures)
-        seconds = time.monotonic() - start
-        self.gap_seconds = seconds if self.gap_seconds is None else 0.8 * self.gap_seconds + 0.2 * seconds
-
     def count(self) -> tuple[int, int]:
         """How many output planes are there, and how many of these are to be made again."""
         if self._output is None:
             return 0, 0
         planes = range(len(self._output.wanted))
         return sum(not self._output.lacks(k) for k in planes), sum(map(self._output.is_provisional, planes))
+
+    def provisional_gaps(self) -> int:
+        """How many gaps are to be made again."""
+        if self.job is None or self._output is None:
+            return 0
+        return sum(1 for _ in runs_in_gaps(self.job.stacks[0].grid, self._output.is_provisional))
 
     def is_complete(self) -> bool:
         """Whether the output is that of the finished folder, of which all slices are looked at once more.

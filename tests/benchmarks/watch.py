@@ -96,9 +96,9 @@ def lags_of(place: Path, planes: np.ndarray, since: dict[str, float]) -> dict[st
     }
 
 
-def say(*words: object) -> None:
+def say(text: str, end: str = "\n") -> None:
     """Print a line at once."""
-    print(*words, flush=True)  # noqa: T201
+    print(text, end=end, flush=True)  # noqa: T201
 
 
 def report(lags: dict[str, float], seconds: float) -> None:
@@ -106,8 +106,9 @@ def report(lags: dict[str, float], seconds: float) -> None:
     slices = np.array(list(lags.values())) / seconds
     worst = max(lags, key=lambda name: lags[name])
     say(
-        f"lag in slices: mean {slices.mean():.2f}, median {np.median(slices):.2f}, 95 % {np.quantile(slices, 0.95):.2f}, "
-        f"most {slices.max():.2f} ({worst}); {np.mean(slices < 2):.1%} of {len(slices)} below 2"
+        f"lag in slices: mean {slices.mean():.2f}, median {np.median(slices):.2f}, "
+        f"95 % {np.quantile(slices, 0.95):.2f}, most {slices.max():.2f} ({worst}); "
+        f"{np.mean(slices < 2):.1%} of {len(slices)} below 2"
     )
 
 
@@ -150,21 +151,20 @@ def main() -> None:
         watched = watch(folder, target, when=when, interpolator=interpolator, report=readable, **options)
         seconds, findings = time.monotonic() - start, watched.status.findings.record()
         acquisition.wait()
-        say(f"{watched.status.slices_taken} slices in {seconds:.1f} s, {watched.status.seconds_per_gap} s a gap")
+        say(f"{watched.status.slices_taken} slices in {seconds:.1f} s; {interpolator.identity}: ", end="")
+        say(f"{watched.status.seconds_per_gap} s a gap of late")
         say(", ".join(f"{len(found)} {what}" for what, found in findings.items()))
         report(lags_of(place, planes, readable.since), arguments.seconds)
-        say(
-            f"behind by the status: {max(readable.behind)} slices at most; load {np.mean(readable.loads):.1f} on average"
-        )
+        behind, load = max(readable.behind), np.mean(readable.loads)
+        say(f"behind by the status: {behind} slices at most; load {load:.1f} on average, {os.cpu_count()} cores")
         for path in folder.iterdir():
             if not path.name.startswith("slice_") or ".tmp" in path.name or path.suffix != ".tif":
                 path.unlink()
         Path(name, "at_once").mkdir()
         start, again = time.monotonic(), Path(name, "at_once", target.name)
         upsample(folder, again, interpolator=interpolator, intensity_range=watched.status.intensity_range, **options)
-        say(
-            f"upsample of the finished folder: {time.monotonic() - start:.1f} s; equal byte for byte: {compare(target, again)}"
-        )
+        say(f"upsample of the finished folder: {time.monotonic() - start:.1f} s")
+        say(f"equal to it byte for byte: {compare(target, again)}")
 
 
 if __name__ == "__main__":

@@ -66,9 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.getLogger("zinterp").setLevel(logging.ERROR)
     network = build_interpolator(UpsampleOptions(factor=2))
-    say(
-        f"{'volume':26}{'blur':>5}{'thin':>5}{'x':>3}{'network dB':>11}{'seen dB':>9} {'chosen':8}{'below cubic':>12}"
-    )
+    say(f"{'volume':26}{'blur':>5}{'thin':>5}{'x':>3}{'network dB':>11}{'seen dB':>9} {'chosen':8}{'below cubic':>12}")
     worse = cases = 0
     for name, whole in (pair for argument in arguments.volumes for pair in volumes(argument)):
         for blur in map(float, arguments.blurs.split(",")):

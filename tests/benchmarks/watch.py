@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,8 @@ def draw(slices: int, edge: int) -> np.ndarray:
 class Readable:
     """When each slice could first be read in the output, with the gap before it, by the journal of the watch."""
 
-    def __init__(self, journal: Path) -> None:
-        self.journal, self.place = journal, 0
+    def __init__(self, journal: Path, ended: Callable[[], None]) -> None:
+        self.journal, self.place, self.ended, self.over = journal, 0, ended, False
         self.since: dict[str, float] = {}
         self.behind: list[int] = []
         self.loads: list[float] = []
@@ -83,6 +84,10 @@ class Readable:
             known = json.loads(text) if number.isdecimal() else {}
             if known and known["pair"] == known["full"]:
                 self.since.setdefault(known["full"], time.monotonic())
+        if not self.over and status.lag_slices == 0 and (self.journal.parent / "run" / "finished").exists():
+            self.over = True
+            say(f"all slices are in; of {status.planes_written} planes {status.planes_provisional} are provisional")
+            self.ended()
 
 
 def lags_of(place: Path, planes: np.ndarray, since: dict[str, float]) -> dict[str, float]:
@@ -101,8 +106,8 @@ def say(text: str, end: str = "\n") -> None:
     print(text, end=end, flush=True)  # noqa: T201
 
 
-def report(lags: dict[str, float], seconds: float) -> None:
-    """Print statistics of the lag."""
+def report(lags: dict[str, float], readable: Readable, seconds: float) -> None:
+    """Print statistics of the lag, once the acquisition is over."""
     slices = np.array(list(lags.values())) / seconds
     worst = max(lags, key=lambda name: lags[name])
     say(
@@ -110,6 +115,8 @@ def report(lags: dict[str, float], seconds: float) -> None:
         f"95 % {np.quantile(slices, 0.95):.2f}, most {slices.max():.2f} ({worst}); "
         f"{np.mean(slices < 2):.1%} of {len(slices)} below 2"
     )
+    behind, load = max(readable.behind), np.mean(readable.loads)
+    say(f"behind by the status: {behind} slices at most; load {load:.1f} on average, {os.cpu_count()} cores")
 
 
 def compare(ours: Path, theirs: Path) -> str:
@@ -143,7 +150,10 @@ def main() -> None:
         np.save(place, planes)
         folder, target = Path(name, "run"), Path(name, "dense.ome.zarr")
         folder.mkdir()
-        readable = Readable(Path(name, "dense.ome.zarr.journal"))
+        readable = Readable(
+            Path(name, "dense.ome.zarr.journal"),
+            lambda: report(lags_of(place, planes, readable.since), readable, arguments.seconds),
+        )
         command = [sys.executable, __file__, "--folder", str(folder), "--seconds", str(arguments.seconds)]
         acquisition = subprocess.Popen([*command, "--acquire", str(place)])
         when = WatchOptions(interval=0.1, settle=2, sentinel="finished", status=Path(name, "status.json"))
@@ -154,9 +164,6 @@ def main() -> None:
         say(f"{watched.status.slices_taken} slices in {seconds:.1f} s; {interpolator.identity}: ", end="")
         say(f"{watched.status.seconds_per_gap} s a gap of late")
         say(", ".join(f"{len(found)} {what}" for what, found in findings.items()))
-        report(lags_of(place, planes, readable.since), arguments.seconds)
-        behind, load = max(readable.behind), np.mean(readable.loads)
-        say(f"behind by the status: {behind} slices at most; load {load:.1f} on average, {os.cpu_count()} cores")
         for path in folder.iterdir():
             if not path.name.startswith("slice_") or ".tmp" in path.name or path.suffix != ".tif":
                 path.unlink()

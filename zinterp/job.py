@@ -231,6 +231,55 @@ def cut(grids: Sequence[ZGrid], depth: int, needs: Needs) -> tuple[Slab, ...]:
     )
 
 
+def plan_growing(
+    info: VolumeInfo, options: UpsampleOptions, normalizer: Normalizer, *, needs: Needs, model: str
+) -> Job:
+    """Decide the job of one stack whose planes are still arriving, as ``plan_job`` would if it ended here.
+
+    Nothing is read, and there are no slabs yet: planes are made gap by gap.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        Of the planes that are there.
+    options : UpsampleOptions
+    normalizer : Normalizer
+        The intensity map, which stays as it is.
+    needs : Needs
+        Of the interpolator.
+    model : str
+        The interpolator's identity.
+
+    Raises
+    ------
+    BadOptionError, BadVolumeError
+        If the options do not fit the volume.
+    """
+    geometry = place_planes(info, options)
+    layout = choose_tiles(geometry.source, options, needs, usable_memory(options))
+    return Job(
+        source=geometry.source,
+        output=replace(output_info(geometry), format="ome-zarr"),
+        geometry=geometry,
+        stacks=(Stack(geometry.grid, normalizer),),
+        slabs=(),
+        layout=layout,
+        needs=needs,
+        fill_nonfinite=False,
+        notes=(*geometry.notes, *notes_on_planes(geometry)),
+        model=model,
+        finishing=options.finishing(),
+    )
+
+
+def growing_depth(info: VolumeInfo, options: UpsampleOptions, needs: Needs) -> int:
+    """Output planes that are kept together on disk where the stack is to become deep."""
+    if options.slab_depth is not None:
+        return options.slab_depth
+    grid = place_planes(replace(info, shape=(4 * DEEPEST_SLAB, *info.shape[1:]), places=None), options).grid
+    return choose_slab_depth(info, grid, needs, usable_memory(options))
+
+
 def output_info(geometry: Geometry) -> VolumeInfo:
     """What the output will be, its format still that of the input."""
     info, first = geometry.source, geometry.z(geometry.grid.outputs[0])

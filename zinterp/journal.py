@@ -15,12 +15,14 @@ from zinterp.volume import partial_path
 
 LONGEST = 80  # characters of a value in a message
 NOTES = "notes"
+FACT = "@"  # what lines begin with that are not about slabs
 
 
 class Journal:
     """A text file: one line of JSON that says which job it is, then the number of each finished slab.
 
-    ``done`` are these numbers; ``measures`` maps those that were given some to what was measured of the slab.
+    ``done`` are these numbers; ``measures`` maps those that were given some to what was measured of the slab. Where a
+    number is there several times the last one holds. ``facts`` are what else was noted, by name.
 
     Parameters
     ----------
@@ -50,6 +52,7 @@ class Journal:
         self.path = journal_path(target)
         self.done: set[int] = set()
         self.measures: dict[int, Any] = {}
+        self.facts: dict[str, Any] = {}
         wanted = json.loads(json.dumps(dict(fingerprint)))
         if resume:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -62,6 +65,7 @@ class Journal:
                         f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite alone"
                     )
             finished = dict(filter(None, map(parse_slab, lines[1:])))
+            self.facts = dict(filter(None, map(parse_fact, lines[1:])))
             self.done = set(finished)
             self.measures = {number: measures for number, measures in finished.items() if measures is not None}
             self._append("\n")
@@ -79,11 +83,22 @@ class Journal:
         measures : mapping or None
             What was measured of the slab, as JSON holds it; ``measures`` of this and of a resumed journal have it.
         """
-        text = None if measures is None else json.dumps(dict(measures))
-        self._append(f"{number};\n" if text is None else f"{number} {text};\n")
-        self.done.add(number)
-        if text is not None:
-            self.measures[number] = json.loads(text)  # as a resumed job will find it
+        self.add_all({number: measures})
+
+    def add_all(self, measures: Mapping[int, Mapping[str, Any] | None]) -> None:
+        """Record several slabs at once, by number; see ``add``."""
+        texts = {number: None if found is None else json.dumps(dict(found)) for number, found in measures.items()}
+        lines = [f"{number};\n" if text is None else f"{number} {text};\n" for number, text in texts.items()]
+        self._append("".join(lines))
+        self.done |= set(texts)
+        for number, text in texts.items():
+            if text is not None:
+                self.measures[number] = json.loads(text)  # as a resumed job will find it
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Record what else a resumed job is to know, as JSON holds it, by name; None for what no longer holds."""
+        self._append("".join(f"{FACT}{json.dumps([name, fact])};\n" for name, fact in facts.items()))
+        self.facts |= facts
 
     def _begin(self, text: str) -> None:
         """Put a new journal in the place of an older one, at once, so that there is never half of one."""
@@ -234,6 +249,35 @@ def parse_slab(line: str) -> tuple[int, dict[str, Any] | None] | None:
         return None
     measures = parse(text) if text else None
     return None if measures == {} and text != "{}" else (int(number), measures)
+
+
+def parse_fact(line: str) -> tuple[str, Any] | None:
+    """The name of a fact and what it is; None for other lines, and for one that a crash cut short."""
+    if not line.startswith(FACT) or not line.endswith(";"):
+        return None
+    try:
+        name, fact = json.loads(line[len(FACT) : -1])
+    except ValueError:
+        return None
+    return str(name), fact
+
+
+def begun_with(target: Path) -> dict[str, Any]:
+    """The fingerprint of the job that an unfinished output was begun with; {} if there is none, or it was lost."""
+    try:
+        with journal_path(target).open(encoding="utf-8", errors="replace") as file:
+            return parse(file.readline())
+    except FileNotFoundError:
+        return {}
+
+
+def facts_of(target: Path) -> dict[str, Any]:
+    """What was noted in the journal of an unfinished output, by name; {} if there is none."""
+    try:
+        lines = journal_path(target).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(filter(None, map(parse_fact, lines[1:])))
 
 
 def shortened(value: object) -> str:

@@ -274,6 +274,16 @@ class VolumeWriter(Protocol):
         """Remove what was written."""
 
 
+class GrowingWriter(VolumeWriter, Protocol):
+    """A volume that grows while it is written, and that others may look at meanwhile."""
+
+    def resize(self, info: VolumeInfo) -> None:
+        """Let it have the planes and lengths of ``info``, planes that are new still empty."""
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z that were written -> (len(z), Y, X)."""
+
+
 class Closing:
     """``with`` for anything that has a ``close`` method."""
 

@@ -65,6 +65,8 @@ class NgffWriter:
         self._record = record
         try:
             if resume:
+                for litter in self.partial.rglob("*.partial"):  # left by a write that was killed
+                    litter.unlink()
                 self._group = zarr.open_group(self.partial, mode="r+")
             else:
                 if self.partial.exists():
@@ -120,6 +122,29 @@ class NgffWriter:
             self._sync(z, len(planes), stack)
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def resize(self, info: VolumeInfo) -> None:
+        """Let the image have the planes and lengths of ``info``, planes that are new still empty.
+
+        From then on viewers open it, without a pyramid until ``finish``. Planes that it keeps stay as they are.
+        """
+        try:
+            self._info = info
+            if self._level0.shape[-3] != info.shape[0]:
+                self._level0.resize((*self._level0.shape[:-3], *info.shape))
+            attributes = self._metadata([(1, 1, 1)])
+            if self._group.attrs.asdict() != attributes:
+                self._group.attrs.put(attributes)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z that were written -> (len(z), Y, X)."""
+        place: Any = (*self._place(stack), slice(z.start, z.stop))
+        try:
+            return np.asarray(self._level0[place])
+        except OSError as error:
+            raise OutputError(f"cannot read {self.partial} ({error.strerror or error})") from error
 
     def _sync(self, z: int, count: int, stack: int) -> None:
         """Wait until the chunks or shards of some planes of level 0 are on disk."""

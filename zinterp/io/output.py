@@ -13,7 +13,7 @@ from zinterp.errors import BadOptionError, OutputError, OutputExistsError
 from zinterp.io.folders import bytes_in, can_write, holds_only_levels, holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.paths import format_of
-from zinterp.volume import VolumeInfo, VolumeWriter, partial_path, readable
+from zinterp.volume import GrowingWriter, VolumeInfo, VolumeWriter, partial_path, readable
 
 SINGLE = ("mrc", *SLICES)
 """Formats that hold one channel and time."""
@@ -116,6 +116,14 @@ def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: 
         raise BadOptionError(f"got the format {options.format}, expected one of {', '.join(OUTPUT_FORMATS)}")
     check_target(path, replace(info, format=options.format), overwrite=options.overwrite, resume=options.resume)
     return create(path, replace(info, format=options.format), options, record)
+
+
+def create_growing(path: Path, info: VolumeInfo, options: OutputOptions, record: Mapping[str, object]) -> GrowingWriter:
+    """Create an OME-Zarr image that is to grow, or go on in the one that is there; see ``create_volume``."""
+    from zinterp.io.ngff_writer import NgffWriter
+
+    check_target(path, info, overwrite=options.overwrite, resume=options.resume)
+    return NgffWriter(path, info, version=options.ngff, z_chunk=options.z_chunk, record=record, resume=options.resume)
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

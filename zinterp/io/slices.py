@@ -93,6 +93,8 @@ class SlicesReader(Closing):
     path : Path
         A folder, or a pattern of file names, as in ``run/*.tif``.
     options : InputOptions
+    files : sequence of Path or None
+        The slices to take, in order, where it is known which of those at ``path`` they are; None finds them.
 
     Raises
     ------
@@ -103,50 +105,80 @@ class SlicesReader(Closing):
         ``fill_gaps`` needs them.
     """
 
-    def __init__(self, path: Path, options: InputOptions) -> None:
+    def __init__(self, path: Path, options: InputOptions, files: Sequence[Path] | None = None) -> None:
         select(path, options)
-        self._files, kind = find_slices(path)
-        self._png = kind == "PNG"
-        first, count = self._files[0], len(self._files)
+        self._files = find_slices(path) if files is None else list(files)
+        self._png = is_png(self._files[0])
+        first = self._files[0]
         if self._png:
             header = common({file: png_header(file) for file in self._files})
-            found = png_lengths(first)
+            found = read_lengths(first)
         else:
             headers, found = tiff_headers(self._files, path, options)
             header = common(headers)
             with open_tiff(first) as tif:
                 rows_to_read(tif, header.height, path, options)
                 check_colours(tif.pages.first, path)
-        found = place(path, [f.name for f in self._files], header, found, options) if count > 1 else found
         self._header = header
-        check_size(path, (count, header.height, header.width), header.dtype)
+        check_size(path, (len(self._files), header.height, header.width), header.dtype)
         plane = header.height * header.width * header.dtype.itemsize
-        check_density(path, count * plane, sum(file.stat().st_size for file in self._files), at_a_time=plane)
-        self.info = VolumeInfo(
-            shape=(count, header.rows, header.width),
-            dtype=header.dtype,
-            voxel_size=found.size,
-            voxel_size_source=found.source,
-            unit=found.unit,
-            format="png-slices" if self._png else "tiff-slices",
-            origin=found.origin,
-            places=found.places,
-            measured=found.measured,
-        )
+        check_density(path, len(self._files) * plane, sum(file.stat().st_size for file in self._files), at_a_time=plane)
+        self.info = volume_info(path, [file.name for file in self._files], header, found, options)
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
         planes = room_for(self._files[0].parent, (len(z), *self.info.shape[1:]), self.info.dtype)
         for i, k in enumerate(z):
-            plane = read_png(self._files[k]) if self._png else read_tiff(self._files[k])
-            if plane.shape != (self._header.height, self._header.width):
-                raise InputError(f"{self._files[k]} is no longer {self._header}: it was changed while being read")
-            planes[i] = plane[: self._header.rows]
+            planes[i] = read_slice(self._files[k], self._header)
         return planes
 
 
-def find_slices(path: Path) -> tuple[list[Path], str]:
-    """The slices of a folder or pattern in their natural order, and whether they are TIFF or PNG."""
+def volume_info(
+    path: Path,
+    names: Sequence[str],
+    header: Header,
+    found: Lengths,
+    options: InputOptions,
+    say: slice_names.Say = slice_names.logger.log,
+) -> VolumeInfo:
+    """The volume that slices of these names make, in their order, and what is to be said about their names."""
+    found = place(path, names, header, found, options, say) if len(names) > 1 else found
+    return VolumeInfo(
+        shape=(len(names), header.rows, header.width),
+        dtype=header.dtype,
+        voxel_size=found.size,
+        voxel_size_source=found.source,
+        unit=found.unit,
+        format="png-slices" if is_png(Path(names[0])) else "tiff-slices",
+        origin=found.origin,
+        places=found.places,
+        measured=found.measured,
+    )
+
+
+def is_png(path: Path) -> bool:
+    """Whether a slice is PNG rather than TIFF, by its name."""
+    return KINDS[path.suffix.lower()] == "PNG"
+
+
+def read_slice(path: Path, header: Header) -> Planes:
+    """The one plane of a file that has this header, without its data bar, (Y, X)."""
+    plane = read_png(path) if is_png(path) else read_tiff(path)
+    if plane.shape != (header.height, header.width):
+        raise InputError(f"{path} is no longer {header}: it was changed while being read")
+    return plane[: header.rows]
+
+
+def read_header(path: Path, options: InputOptions) -> Header:
+    """Check one file, of which only the header is read."""
+    if is_png(path):
+        return png_header(path)
+    with open_tiff(path) as tif:
+        return tiff_header(tif, path, options)
+
+
+def find_slices(path: Path) -> list[Path]:
+    """The slices of a folder or pattern, all TIFF or all PNG, in their natural order."""
     try:
         entries = path.parent.glob(path.name) if is_pattern(path) else path.iterdir()
         slices = [f for f in entries if f.suffix.lower() in KINDS and f.name[0] != "."]
@@ -168,7 +200,7 @@ def find_slices(path: Path) -> tuple[list[Path], str]:
             f"{path} holds {kinds['TIFF']} TIFF and {kinds['PNG']} PNG slices, expected one kind: give a pattern, "
             f"as in {folder / '*.tif'}"
         )
-    return [folder / name for name in slice_names.natural_order(names)], next(iter(kinds))
+    return [folder / name for name in slice_names.natural_order(names)]
 
 
 def common(headers: Mapping[Path, Header]) -> Header:
@@ -205,7 +237,20 @@ def tiff_headers(files: Sequence[Path], path: Path, options: InputOptions) -> tu
                 sizes[clues] = (file, find_voxel_size(tif))
     warn_of_other_pixels(path, [(file.name, found.size) for file, found in sizes.values()])
     _, found = next(iter(sizes.values()))
-    return headers, Lengths(found.size, found.source, found.unit, found.origin)
+    return headers, tiff_lengths(found)
+
+
+def tiff_lengths(found: FoundVoxelSize) -> Lengths:
+    """What a TIFF file says of its lengths."""
+    return Lengths(found.size, found.source, found.unit, found.origin)
+
+
+def read_lengths(path: Path) -> Lengths:
+    """What one file says of its lengths."""
+    if is_png(path):
+        return png_lengths(path)
+    with open_tiff(path) as tif:
+        return tiff_lengths(find_voxel_size(tif))
 
 
 def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> Header:
@@ -308,20 +353,27 @@ def read_png(path: Path) -> Planes:
         return np.asarray(image).astype(PNG_DTYPES[image.mode], copy=False)
 
 
-def place(path: Path, names: Sequence[str], header: Header, found: Lengths, options: InputOptions) -> Lengths:
+def place(
+    path: Path,
+    names: Sequence[str],
+    header: Header,
+    found: Lengths,
+    options: InputOptions,
+    say: slice_names.Say,
+) -> Lengths:
     """Add what the names say, and what a folder that was written by us says about itself."""
     folder = path.parent if is_pattern(path) else path
     slice_names.check_one_series(names, path, folder)
     numbers = slice_names.numbers(names)
     if own := read_sidecar(folder / SIDECAR, names, header):
         found = part_of(own, numbers) if numbers else own
-    elif measured := slice_names.rising_positions(names, path):
+    elif measured := slice_names.rising_positions(names, path, say=say):
         distance, _ = spacing(measured, rounded=True)
         source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
         found = replace(found, size=replace(found.size, z=float(distance)), source=source, measured=measured)
         if numbers is None and not options.fill_gaps:
             return found
-    return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps))
+    return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps, say=say))
 
 
 def part_of(whole: Lengths, numbers: Sequence[int]) -> Lengths:

@@ -1,5 +1,6 @@
 """Writing folders of slices: one TIFF or PNG file a plane, and a file that says what they are."""
 
+import io
 import json
 import os
 import shutil
@@ -166,3 +167,10 @@ class SlicesWriter:
     def discard(self) -> None:
         """Remove the partial folder."""
         shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def slice_bytes(plane: Planes) -> bytes:
+    """A plane (Y, X) as a microscope stores it: an uncompressed TIFF file."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, plane, photometric="minisblack", metadata=None)
+    return file.getvalue()

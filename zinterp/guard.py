@@ -59,10 +59,7 @@ class GuardedReader(Closing):
         start = time.monotonic()
         if sparingly and start < self._due:
             return
-        try:
-            now = self._identity.now()
-        except OSError as error:
-            raise InputError(f"{self._identity.path} cannot be looked at ({error.strerror or error})") from error
+        now = self._identity.now()
         if lost := [path for path, state in self._identity.files.items() if state and not now.files.get(path)]:
             raise InputError(f"{lost[0]} is gone, and was read until now: bring it back") from FileNotFoundError(2, "")
         what = self._identity.difference(now)

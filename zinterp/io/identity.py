@@ -24,10 +24,10 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path) -> "FileState | None":
-        """The state of a file, None if there is none."""
+        """The state of a file, None if there is none, or a share does not tell."""
         try:
             status = path.stat()
-        except FileNotFoundError:
+        except OSError:
             return None
         return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
 

@@ -78,7 +78,7 @@ HOMES = {
     "safetensors": ("interpolators/weights.py",),
     "click": ("cli/",),
     "rich": ("cli/",),
-    "PIL": ("evaluation/", "io/slices"),
+    "PIL": ("evaluation/", "io/slices", "io/tiff_pages.py"),
     "skimage": ("evaluation/", "drift.py"),
     "psutil": ("job.py", "io/limits.py"),
 }

@@ -120,6 +120,16 @@ def tiff_described(text: str) -> Callable[[Path], Path]:
     return write
 
 
+def tiff_jpeg(folder: Path) -> Path:
+    """A tile of JPEG that claims 4 gigapixels."""
+    tile = bytearray(imagecodecs.jpeg8_encode(np.zeros((64, 64), np.uint8)))
+    at = tile.index(b"\xff\xc0")
+    tile[at + 5 : at + 9] = struct.pack(">HH", 65000, 65000)
+    path = folder / "a.tif"
+    tifffile.imwrite(path, iter([bytes(tile)]), shape=(64, 64), dtype="u1", tile=(64, 64), compression="jpeg")
+    return path
+
+
 def mrc_sizes(nx: int, ny: int, nz: int, size: int | None = None) -> Callable[[Path], Path]:
     """A header with other sizes, of a file of other bytes."""
 
@@ -373,6 +383,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "tiff with an external entity": (tiff_described(OUTSIDE), "is damaged"),
     "tiff of absurd counts": (tiff_described(f"ImageJ=1.11a\nimages={10**18}\nslices={10**18}\n"), "is damaged"),
     "tiff of many shapes": (tiff_many_shapes, "many different shapes"),
+    "tiff tile of JPEG": (tiff_jpeg, "has a strip or tile of 65000 x 65000 pixels, expected 4096:"),
     "tiff that is a pipe": (pipe("a.tif"), "is a pipe or device"),
     "tiff that is a device": (device, "is a pipe or device"),
     "mrc of exabytes": (mrc_sizes(HUGE, HUGE, HUGE), "it was cut short"),

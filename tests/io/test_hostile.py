@@ -1,5 +1,6 @@
 """Files that are made to harm cost one clear line, little memory and little time."""
 
+import contextlib
 import json
 import re
 import subprocess
@@ -8,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tifffile
 
+from tests.conftest import make_stack
 from tests.io.hostile import READ, REFUSED
+from zinterp.errors import ZinterpError
+from zinterp.io import open_volume
 
 SECONDS = 15  # that any of them may take, on a slow and busy computer
 MEGABYTES = 400  # that any of them may take
@@ -84,3 +89,40 @@ def test_it_is_read_and_does_no_harm(name: str, costs: dict[str, Cost]) -> None:
     assert "root:" not in "".join(shown)  # the secret of /etc/passwd
     assert seconds < SECONDS
     assert megabytes < MEGABYTES
+
+
+TAGS = {
+    256: (0, 1, 777),
+    257: (0, 1),
+    258: (0, 3, 777),
+    259: (0, 777),
+    262: (777,),
+    277: (0, 777),
+    278: (0,),
+    339: (0, 777),
+}
+"""By their codes, with values that no page should have."""
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_absurd_values_of_tags_are_read_or_refused(tiled: bool, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tile": (16, 16)} if tiled else {}
+    whole = tmp_path / "whole.tif"
+    tifffile.imwrite(whole, make_stack(), photometric="minisblack", metadata=None, **options)
+    with tifffile.TiffFile(whole) as tif:
+        places = {tag.code: tag.offset for tag in tif.pages.first.tags}
+    tags = TAGS | ({322: (0, 17), 323: (0, 17)} if tiled else {})
+    changes = [(code, 8, value) for code, values in tags.items() for value in values]
+    changes += [(256, 4, 2), (257, 4, 2)]  # a width or height of two numbers
+    folder = tmp_path / "slices"
+    folder.mkdir()
+    for code, at, value in changes:
+        content = bytearray(whole.read_bytes())
+        if code not in places:
+            continue
+        content[places[code] + at : places[code] + at + 2] = value.to_bytes(2, "little")
+        for path in (tmp_path / "a.tif", folder / "1.tif"):
+            path.write_bytes(content)
+        for path in (tmp_path / "a.tif", folder):
+            with contextlib.suppress(ZinterpError), open_volume(path) as reader:
+                reader.read(range(reader.info.shape[0]))

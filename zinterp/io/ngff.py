@@ -210,7 +210,8 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} is not a Zarr group or array, expected OME-Zarr: check the path") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        reason = f"{'.'.join(map(str, first['loc'][-4:]))}: {first['msg']}"
+        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        reason = " ".join(f"{place}: {first['msg']}".split())
         raise InputError(f"{path} has NGFF metadata that do not hold ({reason}): repair or rewrite them") from error
     except DAMAGE as error:
         reason = reason_of(error)

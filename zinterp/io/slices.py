@@ -26,7 +26,7 @@ from zinterp.io.selection import InputOptions, select
 from zinterp.io.slice_pixels import length_clues, warn_of_other_pixels
 from zinterp.io.tiff import check_colours, count_colours, reading, rows_to_read
 from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
-from zinterp.io.tiff_pages import check_pages
+from zinterp.io.tiff_pages import check_images, check_pages
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
@@ -298,6 +298,7 @@ def count_planes(tif: tifffile.TiffFile) -> int:
 def read_tiff(path: Path) -> Planes:
     """The one plane of a file."""
     with open_tiff(path) as tif:
+        check_images(tif.pages.first, path)
         return np.asarray(tif.pages.first.asarray())
 
 

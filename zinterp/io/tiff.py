@@ -19,7 +19,7 @@ from zinterp.io.limits import DAMAGE, check_density, check_size, room_for
 from zinterp.io.record import parse_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
-from zinterp.io.tiff_pages import check_pages
+from zinterp.io.tiff_pages import check_images, check_pages
 from zinterp.io.tiff_record import padded, record_text, replace_record
 from zinterp.io.vendors import image_rows
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, decimal, in_unit, partial_path
@@ -138,6 +138,7 @@ class TiffReader(Closing):
         """One plane in the file's byte order."""
         series, (height, width) = self._series, self._page_shape
         if series.dataoffset is None:
+            check_images(series.pages[index], self._path)
             return np.asarray(series.pages[index].asarray()).reshape(height, width)[: self._rows]
         dtype = np.dtype(series.dtype).newbyteorder(self._tif.byteorder)
         offset = series.dataoffset + index * height * width * dtype.itemsize

@@ -28,6 +28,8 @@ from zinterp.pipeline import build_interpolator, upsample
 from zinterp.watch import WatchOptions, watch
 from zinterp.watch_status import Status
 
+COARSE = 4  # pixels, of which one is drawn
+
 
 def hiccups(slices: int) -> list[Hiccup]:
     """Every kind of hiccup, several times where there is room for it."""
@@ -55,9 +57,12 @@ def run_acquisition(arguments: argparse.Namespace) -> None:
 
 
 def draw(slices: int, edge: int) -> np.ndarray:
-    """The planes, drawn beforehand so that drawing takes no time from the watch."""
-    phantom = Phantom.random((slices, edge, edge), seed=1)
-    return np.stack([phantom.volume([k], (edge, edge))[0] for k in range(slices)])
+    """The planes, drawn coarsely and beforehand, so that drawing takes no time from the watch, and with fresh grain."""
+    coarse = -(-edge // COARSE)
+    phantom = Phantom.random((slices, coarse, coarse), cell=48 / COARSE, seed=1)
+    planes = np.kron(phantom.volume(range(slices), (coarse, coarse), noise=0), np.ones((1, COARSE, COARSE), np.uint8))
+    grain = np.random.default_rng(1).integers(-9, 10, (slices, edge, edge), np.int16)
+    return np.clip(planes[:, :edge, :edge] + grain, 0, 255).astype(np.uint8)
 
 
 class Readable:

@@ -45,12 +45,12 @@ def make_stack(shape: tuple[int, int, int] = (5, 40, 48), dtype: str = "uint8", 
 
 
 def break_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a TIFF of ``make_stack()`` fail in mid-run, after the five planes that are sampled first and two more."""
+    """Let a TIFF of ``make_stack()`` fail in mid-run, after the eight planes that are sampled first and two more."""
     calls: list[range] = []
 
     def fail(self: TiffReader, z: range, stack: int = 0) -> Stack:
         calls.append(z)
-        if len(calls) > 7:
+        if len(calls) > 10:
             raise InputError("the disk is gone")
         return make_stack()[z.start : z.stop]
 

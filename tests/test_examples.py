@@ -91,14 +91,17 @@ def test_upsample_folder_goes_on_after_a_failure_and_leaves_out_what_is_there(ho
     first = sh(home, "upsample_folder.sh", "acquired", "dense too", "3")
     assert first.returncode == 1
     assert first.stdout == "dense too/a 1_x3.tif\ndense too/c_x3.ome.tif\n"
-    assert "b.tif cannot be read as TIFF" in first.stderr
-    assert "upsample_folder.sh: acquired/b.tif was not upsampled" in first.stderr
+    assert "failed: acquired/b.tif: acquired/b.tif cannot be read as TIFF" in first.stderr
+    assert first.stderr.endswith("2 done, 0 skipped, 1 failed\n")
     assert names(dense) == ["a 1_x3.tif", "c_x3.ome.tif"]
     assert_acquired_planes_are_in(dense / "a 1_x3.tif", 3)
     times = [path.stat().st_mtime_ns for path in sorted(dense.glob("*.tif"))]
     (acquired / "b.tif").unlink()
-    again = sh(home, "upsample_folder.sh", "acquired", "dense too", "3")
+    again = sh(home, "upsample_folder.sh", "acquired", "dense too", "3", "--quiet")
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    other = sh(home, "upsample_folder.sh", "acquired", "dense too", "3", "--model", "linear", "--quiet")
+    assert (other.returncode, other.stdout) == (1, "")
+    assert other.stderr.count("is not what this job would make: its model is cubic, and would be linear") == 2
     assert [path.stat().st_mtime_ns for path in sorted(dense.glob("*.tif"))] == times
 
 
@@ -117,9 +120,13 @@ def test_upsample_folder_goes_on_with_an_interrupted_stack_and_knows_its_own_out
     assert names(home / "acquired") == ["a.TIF", "a_x2.TIF"]
     assert_acquired_planes_are_in(target, 2, planes=9)
     again = sh(home, "upsample_folder.sh", "acquired", "./acquired/", "2")
-    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert again.stderr.endswith("0 done, 2 skipped, 0 failed\n")
     other = sh(home, "upsample_folder.sh", "acquired", "acquired", "3", "--model", "linear")
     assert other.stdout == "acquired/a_x3.TIF\n", other.stderr
+    (home / "empty").mkdir()
+    nothing = sh(home, "upsample_folder.sh", "empty", "dense", "2")
+    assert (nothing.returncode, nothing.stdout, nothing.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -174,9 +181,9 @@ def test_the_line_of_the_crontab_takes_settled_stacks_and_one_run_at_a_time(home
         )
 
     dense = home / "dense"
-    for name in ("yesterday.tif", "still going on.tif"):
+    for name, hours in (("yesterday.tif", -2), ("still going on.tif", 0), ("before the clock went back.tif", 9)):
         write_imagej(home / "acquired" / name, make_stack())
-    os.utime(home / "acquired" / "yesterday.tif", (time.time() - 7200,) * 2)
+        os.utime(home / "acquired" / name, (time.time() + 3600 * hours,) * 2)
     dense.mkdir()
     with (dense / ".nightly.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -185,7 +192,8 @@ def test_the_line_of_the_crontab_takes_settled_stacks_and_one_run_at_a_time(home
     assert busy.stdout == f"nightly.sh: an earlier run is still at work on {dense}\n"
     first = cron()
     assert (first.returncode, first.stderr) == (0, "")
-    assert first.stdout == f"{dense}/yesterday_x4.tif\n"
+    names = ("before the clock went back", "yesterday")
+    assert first.stdout == "".join(f"{dense}/{name}_x4.tif\n" for name in names)
     assert_acquired_planes_are_in(dense / "yesterday_x4.tif", 4)
     assert "wrote" in (dense / "zinterp.log").read_text()
     again = cron()

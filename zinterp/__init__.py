@@ -9,6 +9,7 @@ PosixPath('stack_x4.tif')
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zinterp.batch import upsample_many
     from zinterp.errors import ZinterpError
     from zinterp.evaluation.hidden_planes import evaluate
     from zinterp.io import create_volume, open_volume
@@ -27,6 +28,7 @@ _HOMES = {
     "interpolate_with_uncertainty": "zinterp.pipeline",
     "open_volume": "zinterp.io",
     "upsample": "zinterp.pipeline",
+    "upsample_many": "zinterp.batch",
 }
 __all__ = [
     "VolumeInfo",
@@ -38,6 +40,7 @@ __all__ = [
     "interpolate_with_uncertainty",
     "open_volume",
     "upsample",
+    "upsample_many",
 ]
 
 

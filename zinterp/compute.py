@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from zinterp.drift import shifted
+from zinterp.errors import NoRoomError
 from zinterp.finishing import Measures, Surroundings, finish
 from zinterp.interpolators import Interpolator
 from zinterp.interpolators.base import Restoring, Uncertain
@@ -126,7 +127,13 @@ def interpolate_gap(job: Job, interpolator: Interpolator, gap: Gap) -> Raw:
 
     def tiled(function: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
         def joined(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.concatenate(function(tiles), axis=1)
+            try:
+                return np.concatenate(function(tiles), axis=1)
+            except NoRoomError:
+                raise
+            except MemoryError as error:
+                size = "x".join(map(str, tiles.shape[2:]))
+                raise NoRoomError(f"there is no memory for a tile of {size} pixels: give a smaller --tile") from error
 
         made = apply_tiled(joined, gap.context, job.layout, batch=job.needs.batch)
         return np.split(made, len(made) // len(gap.times))

@@ -52,6 +52,8 @@ def write_document(path: Path, what: str, text: str) -> None:
     """Write a text file under a temporary name and rename it; an OutputError says why that failed."""
     partial = partial_path(path)
     try:
+        if partial.is_symlink():
+            partial.unlink()  # else what it leads to would be written over
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:

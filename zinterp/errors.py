@@ -6,8 +6,11 @@ ZinterpError
 ├── BadWeightsError (ValueError)    a weights file that cannot be trusted or used
 ├── TrainingError (RuntimeError)    a training that came to nothing better than it started from
 ├── OutputExistsError (FileExistsError)  an output that would be overwritten
+├── NoRoomError (MemoryError)       a tile that the device has no memory for
 ├── OutputError (OSError)           an output that cannot be written
+│   └── OutputBusyError             an output that another job is writing
 └── InputError (OSError)            an input that cannot be read
+    └── InputChangedError           an input that became another one while it was read
 
 ``cli/main.py`` turns them into one line and exit code 1; any other exception is a bug and keeps its traceback.
 """
@@ -39,6 +42,18 @@ class InputError(ZinterpError, OSError):
 
 class OutputError(ZinterpError, OSError):
     """An output cannot be written."""
+
+
+class OutputBusyError(OutputError):
+    """Another job is writing the output."""
+
+
+class InputChangedError(InputError):
+    """An input was replaced, cut short or written to while it was read."""
+
+
+class NoRoomError(ZinterpError, MemoryError):
+    """The device has no memory for a tile."""
 
 
 class OutputExistsError(ZinterpError, FileExistsError):

@@ -9,8 +9,8 @@ from zinterp.compute import context_planes
 from zinterp.drift import shifted
 from zinterp.interpolators import Interpolator
 from zinterp.job import Job
-from zinterp.pipeline import read_slab
 from zinterp.plan import Slab
+from zinterp.run import read_slab
 from zinterp.volume import VolumeReader
 
 

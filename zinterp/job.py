@@ -26,6 +26,7 @@ from zinterp.io import (
     name_of,
     on_disk,
     output_format,
+    sample_digest,
     stem_of,
 )
 from zinterp.normalize import Normalizer
@@ -36,6 +37,7 @@ from zinterp.tiling import TileLayout, tile_layout
 from zinterp.volume import OneStack, VolumeInfo, VolumeReader, decimal, ranges, readable
 
 LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
+SMALLEST_TILE = 64  # pixels: where the device has no memory for that, smaller ones will not help
 DEEPEST_SLAB = 32  # planes
 WIDEST_RANGE = 1000  # times the stack's own: beyond it float32 has too few digits left
 SAMPLE_PLANES = 16
@@ -57,7 +59,7 @@ class Job:
 
     The grids of all stacks have the same output planes, and differ in what they dropped. ``channel`` and ``time`` are
     the first of those that are read, as the file counts them; ``choice`` is why the model was chosen, as JSON holds it,
-    where that was left to zinterp.
+    where that was left to zinterp. ``sample`` is a digest of some of the input's pixels, "" of an array.
     """
 
     source: VolumeInfo
@@ -74,6 +76,7 @@ class Job:
     channel: int = 0
     time: int = 0
     choice: Mapping[str, Any] | None = None
+    sample: str = ""
 
     @property
     def planes(self) -> int:
@@ -110,6 +113,7 @@ class Job:
             "tile": list(self.layout.tile),
             "overlap": self.layout.overlap,
             "fill_nonfinite": self.fill_nonfinite,
+            "source_sample": self.sample,
         }
 
 
@@ -183,6 +187,7 @@ def plan_job(
         finishing=options.finishing(),
         channel=options.channel or 0,
         time=options.time or 0,
+        sample=sample_digest(reader) if files else "",
     )
 
 
@@ -200,6 +205,18 @@ def choose_sizes(info: VolumeInfo, grid: ZGrid, options: UpsampleOptions, needs:
     return depth, choose_tiles(info, options, needs, memory)
 
 
+def with_smaller_tiles(job: Job, options: UpsampleOptions) -> Job | None:
+    """The same job with tiles of half the edge, None if these would be smaller than ever makes sense."""
+    edge = max(job.layout.tile) // 2
+    if edge < max(SMALLEST_TILE, 2 * job.layout.overlap):
+        return None
+    try:
+        layout = choose_tiles(job.source, replace(options, tile=edge), job.needs, usable_memory(options))
+    except BadOptionError:
+        return None
+    return replace(job, layout=layout) if layout.tile != job.layout.tile else None
+
+
 def usable_memory(options: UpsampleOptions) -> int:
     """Bytes that a job may use: half of the machine's unless the options say otherwise."""
     return options.max_memory or psutil.virtual_memory().total // 2
@@ -212,6 +229,55 @@ def cut(grids: Sequence[ZGrid], depth: int, needs: Needs) -> tuple[Slab, ...]:
         for number, grid in enumerate(grids)
         for slab in plan_slabs(grid, depth=depth, context=needs.context, stack=number)
     )
+
+
+def plan_growing(
+    info: VolumeInfo, options: UpsampleOptions, normalizer: Normalizer, *, needs: Needs, model: str
+) -> Job:
+    """Decide the job of one stack whose planes are still arriving, as ``plan_job`` would if it ended here.
+
+    Nothing is read, and there are no slabs yet: planes are made gap by gap.
+
+    Parameters
+    ----------
+    info : VolumeInfo
+        Of the planes that are there.
+    options : UpsampleOptions
+    normalizer : Normalizer
+        The intensity map, which stays as it is.
+    needs : Needs
+        Of the interpolator.
+    model : str
+        The interpolator's identity.
+
+    Raises
+    ------
+    BadOptionError, BadVolumeError
+        If the options do not fit the volume.
+    """
+    geometry = place_planes(info, options)
+    layout = choose_tiles(geometry.source, options, needs, usable_memory(options))
+    return Job(
+        source=geometry.source,
+        output=replace(output_info(geometry), format="ome-zarr"),
+        geometry=geometry,
+        stacks=(Stack(geometry.grid, normalizer),),
+        slabs=(),
+        layout=layout,
+        needs=needs,
+        fill_nonfinite=False,
+        notes=(*geometry.notes, *notes_on_planes(geometry)),
+        model=model,
+        finishing=options.finishing(),
+    )
+
+
+def growing_depth(info: VolumeInfo, options: UpsampleOptions, needs: Needs) -> int:
+    """Output planes that are kept together on disk where the stack is to become deep."""
+    if options.slab_depth is not None:
+        return options.slab_depth
+    grid = place_planes(replace(info, shape=(4 * DEEPEST_SLAB, *info.shape[1:]), places=None), options).grid
+    return choose_slab_depth(info, grid, needs, usable_memory(options))
 
 
 def output_info(geometry: Geometry) -> VolumeInfo:

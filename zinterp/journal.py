@@ -3,22 +3,26 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from zinterp.errors import BadOptionError, OutputError
+from zinterp.errors import BadOptionError, OutputBusyError, OutputError
+from zinterp.io import sync_folder
 from zinterp.volume import partial_path
 
 LONGEST = 80  # characters of a value in a message
+NOTES = "notes"
+FACT = "@"  # what lines begin with that are not about slabs
 
 
 class Journal:
     """A text file: one line of JSON that says which job it is, then the number of each finished slab.
 
-    ``done`` are these numbers; ``measures`` maps those that were given some to what was measured of the slab.
+    ``done`` are these numbers; ``measures`` maps those that were given some to what was measured of the slab. Where a
+    number is there several times the last one holds. ``facts`` are what else was noted, by name.
 
     Parameters
     ----------
@@ -28,6 +32,8 @@ class Journal:
         All that decides the output, as JSON holds it. Two jobs with equal fingerprints write the same bytes.
     resume : bool
         Read what is there instead of starting anew.
+    notes : mapping or None
+        What else a resumed job must know, as JSON holds it; see ``notes_of``. A journal that is read keeps its own.
 
     Raises
     ------
@@ -35,26 +41,38 @@ class Journal:
         If the journal is of another job: says which field differs.
     """
 
-    def __init__(self, target: Path, fingerprint: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        target: Path,
+        fingerprint: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
         self.path = journal_path(target)
         self.done: set[int] = set()
         self.measures: dict[int, Any] = {}
+        self.facts: dict[str, Any] = {}
         wanted = json.loads(json.dumps(dict(fingerprint)))
         if resume:
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
             found = parse(lines[0]) if lines else {}
+            found.pop(NOTES, None)
             for field in wanted | found:
                 if found.get(field) != wanted.get(field):
                     raise BadOptionError(
                         f"the unfinished output was begun with {field} {shortened(found.get(field))}, this job has "
-                        f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite"
+                        f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite alone"
                     )
             finished = dict(filter(None, map(parse_slab, lines[1:])))
+            self.facts = dict(filter(None, map(parse_fact, lines[1:])))
             self.done = set(finished)
             self.measures = {number: measures for number, measures in finished.items() if measures is not None}
-        elif self.path.exists() and not is_journal(self.path):
+            self._append("\n")
+            return
+        if self.path.exists() and not is_journal(self.path):
             raise OutputError(f"{self.path} is in the way and not known to be of an unfinished output: move it")
-        self._append("\n" if resume else json.dumps(wanted) + "\n", mode="a" if resume else "w")
+        self._begin(json.dumps({**wanted, NOTES: dict(notes)} if notes else wanted) + "\n")
 
     def add(self, number: int, measures: Mapping[str, Any] | None = None) -> None:
         """Record slab ``number``, whose planes must be on disk.
@@ -65,25 +83,62 @@ class Journal:
         measures : mapping or None
             What was measured of the slab, as JSON holds it; ``measures`` of this and of a resumed journal have it.
         """
-        text = None if measures is None else json.dumps(dict(measures))
-        self._append(f"{number};\n" if text is None else f"{number} {text};\n", mode="a")
-        self.done.add(number)
-        if text is not None:
-            self.measures[number] = json.loads(text)  # as a resumed job will find it
+        self.add_all({number: measures})
 
-    def _append(self, text: str, *, mode: str) -> None:
-        """Write text and wait until it is on disk."""
+    def add_all(self, measures: Mapping[int, Mapping[str, Any] | None]) -> None:
+        """Record several slabs at once, by number; see ``add``."""
+        texts = {number: None if found is None else json.dumps(dict(found)) for number, found in measures.items()}
+        lines = [f"{number};\n" if text is None else f"{number} {text};\n" for number, text in texts.items()]
+        self._append("".join(lines))
+        self.done |= set(texts)
+        for number, text in texts.items():
+            if text is not None:
+                self.measures[number] = json.loads(text)  # as a resumed job will find it
+
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Record what else a resumed job is to know, as JSON holds it, by name; None for what no longer holds."""
+        self._append("".join(f"{FACT}{json.dumps([name, fact])};\n" for name, fact in facts.items()))
+        self.facts |= facts
+
+    def _begin(self, text: str) -> None:
+        """Put a new journal in the place of an older one, at once, so that there is never half of one."""
+        fresh = partial_path(self.path)
         try:
-            with self.path.open(mode, encoding="utf-8") as file:
+            with fresh.open("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
+            os.replace(fresh, self.path)
+            sync_folder(self.path.parent)
         except OSError as error:
-            raise OutputError(f"cannot write {self.path} ({error.strerror}): free some space, then --resume") from error
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise cannot_write(self.path, error) from error
+
+    def _append(self, text: str) -> None:
+        """Write text to the journal, which must be there still, and wait until it is on disk."""
+        try:
+            with self.path.open("r+", encoding="utf-8") as file:
+                file.seek(0, os.SEEK_END)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileNotFoundError as error:
+            raise OutputError(
+                f"{self.path} is gone: it, or its folder, was removed while the job ran; start again"
+            ) from error
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
 
     def remove(self) -> None:
         """Delete the file: the job is complete, or was given up."""
-        self.path.unlink(missing_ok=True)
+        for path in (self.path, partial_path(self.path)):
+            path.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """The error about a journal that cannot be written."""
+    return OutputError(f"cannot write {path} ({error.strerror or error}): free some space, then --resume")
 
 
 @contextmanager
@@ -92,8 +147,10 @@ def locked(target: Path) -> Iterator[None]:
 
     Raises
     ------
-    OutputError
+    OutputBusyError
         If another job is at work on it.
+    OutputError
+        If the folder may not be written.
     """
     path = target.with_name(target.name + ".lock")
     if path.exists() and path.stat().st_size:
@@ -105,14 +162,15 @@ def locked(target: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise OutputError(f"another job is writing {target}: wait for it, or choose another -o") from error
+        raise OutputBusyError(f"another job is writing {target}: wait for it, or choose another -o") from error
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"the folder {path.parent} may not be written ({reason}): choose another -o") from error
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that became read-only, say: a lock that nobody holds does no harm
+            path.unlink(missing_ok=True)
         lock.release()
 
 
@@ -124,6 +182,57 @@ def journal_path(target: Path) -> Path:
 def is_begun(target: Path) -> bool:
     """Whether there is an unfinished output, and its journal."""
     return journal_path(target).exists() and partial_path(target).exists()
+
+
+def is_ended(target: Path) -> bool:
+    """Whether an output got its final name, and its job was stopped before it removed the journal."""
+    if not target.exists() or partial_path(target).exists() or not journal_path(target).exists():
+        return False
+    return has_slabs(target) and status_of(target) not in notes_of(target).get("replaces", [])
+
+
+def forget(target: Path) -> None:
+    """Remove the journal of an output that is complete and has none to go on with."""
+    if not is_begun(target) and journal_path(target).exists() and is_journal(journal_path(target)):
+        journal_path(target).unlink(missing_ok=True)
+
+
+def may_replace(target: Path, *others: Path) -> bool:
+    """Whether an unfinished output, and volumes beside it, were begun with leave to replace what is still there."""
+    notes = notes_of(target)
+    unfinished = (path for path in (target, *others) if path.exists() and partial_path(path).exists())
+    return (
+        is_begun(target)
+        and bool(notes.get("overwrite"))
+        and all(status_of(path) in notes.get("replaces", []) for path in unfinished)
+    )
+
+
+def notes_on_replacing(*paths: Path) -> dict[str, Any]:
+    """The notes of a job that may replace what is at these paths now, and nothing that comes there later."""
+    return {"overwrite": True, "replaces": [status_of(path) for path in paths if path.exists()]}
+
+
+def status_of(path: Path) -> list[int]:
+    """What tells a file or folder from another one of its name: inode, time and size."""
+    status = path.lstat()
+    return [status.st_ino, status.st_mtime_ns, status.st_size]
+
+
+def has_slabs(target: Path) -> bool:
+    """Whether a journal has a finished slab."""
+    with journal_path(target).open(encoding="utf-8", errors="replace") as file:
+        return any(parse_slab(line.rstrip("\n")) for line in file)
+
+
+def notes_of(target: Path) -> dict[str, Any]:
+    """The notes that a journal was begun with."""
+    try:
+        with journal_path(target).open(encoding="utf-8", errors="replace") as file:
+            notes = parse(file.readline()).get(NOTES)
+    except FileNotFoundError:
+        return {}
+    return notes if isinstance(notes, dict) else {}
 
 
 def is_journal(path: Path) -> bool:
@@ -140,6 +249,35 @@ def parse_slab(line: str) -> tuple[int, dict[str, Any] | None] | None:
         return None
     measures = parse(text) if text else None
     return None if measures == {} and text != "{}" else (int(number), measures)
+
+
+def parse_fact(line: str) -> tuple[str, Any] | None:
+    """The name of a fact and what it is; None for other lines, and for one that a crash cut short."""
+    if not line.startswith(FACT) or not line.endswith(";"):
+        return None
+    try:
+        name, fact = json.loads(line[len(FACT) : -1])
+    except ValueError:
+        return None
+    return str(name), fact
+
+
+def begun_with(target: Path) -> dict[str, Any]:
+    """The fingerprint of the job that an unfinished output was begun with; {} if there is none, or it was lost."""
+    try:
+        with journal_path(target).open(encoding="utf-8", errors="replace") as file:
+            return parse(file.readline())
+    except FileNotFoundError:
+        return {}
+
+
+def facts_of(target: Path) -> dict[str, Any]:
+    """What was noted in the journal of an unfinished output, by name; {} if there is none."""
+    try:
+        lines = journal_path(target).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(filter(None, map(parse_fact, lines[1:])))
 
 
 def shortened(value: object) -> str:

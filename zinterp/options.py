@@ -99,7 +99,7 @@ class UpsampleOptions:
     overwrite : bool
         Replace the output if there is one.
     resume : bool
-        Go on where an interrupted job stopped.
+        Go on where an interrupted job stopped; with ``overwrite``, begin where there is none, and replace the output.
     """
 
     factor: int | None = None
@@ -181,8 +181,6 @@ class UpsampleOptions:
                 "got model auto with restoration, confidence, flags or fallback, which cubic interpolation has not: "
                 "name the model, or leave it out"
             )
-        if self.overwrite and self.resume:
-            raise BadOptionError("got both overwrite and resume, expected one: resume goes on, overwrite starts again")
 
     def _convert(self, name: str, convert: Callable[[Any], object], expected: str) -> None:
         """Give an option that is set its proper type."""

@@ -1,5 +1,6 @@
 """The volumes that a job writes: its planes, and beside them, where asked for, how sure the model is of them."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,13 +10,13 @@ import numpy as np
 from zinterp.compute import Made
 from zinterp.documents import RESERVED
 from zinterp.errors import BadOptionError, OutputError
-from zinterp.io import check_target, create_volume, on_disk, output_format
+from zinterp.io import bytes_on_disk, check_target, create_volume, on_disk, output_format
 from zinterp.job import Job, output_options
 from zinterp.journal import is_begun
 from zinterp.options import UpsampleOptions
 from zinterp.plan import Slab
 from zinterp.planes_table import MEASURED_WIDTH
-from zinterp.volume import VolumeInfo, VolumeWriter, partial_path
+from zinterp.volume import VolumeInfo, VolumeWriter, partial_path, readable
 
 ROOM = 1000  # characters of a record for the pulsing of each stack
 
@@ -34,6 +35,12 @@ class Outputs:
             self.confidence.write(slab.target.start, made.sigma, slab.stack)
         self.planes.write(slab.target.start, made.planes, slab.stack)
 
+    def check(self) -> None:
+        """See whether what was written is still there; see also ``Journal.add``."""
+        for writer in self.writers:
+            if not writer.partial.exists():
+                raise OutputError(f"{writer.partial} is gone: it was removed while the job ran; start again")
+
     def finish(self, record: Mapping[str, object]) -> None:
         """Give both their final names, the planes last: when they are there, all is."""
         if self.confidence is not None:
@@ -46,8 +53,8 @@ class Outputs:
             writer.close()
 
     def discard(self) -> None:
-        """Remove what was written."""
-        for writer in self.writers:
+        """Remove what was written, the planes last: while they are there, the job is known to be unfinished."""
+        for writer in reversed(self.writers):
             writer.discard()
 
     @property
@@ -64,16 +71,13 @@ def create_outputs(
     ``complete`` is whether all slabs are written, so that one of the volumes may have its final name already.
     """
     room = job.planes * MEASURED_WIDTH + len(job.stacks) * ROOM
+    planes = create_volume(target, job.output, output_options(job, options, resume=resume, record_room=room), record)
     confidence = None
-    if options.confidence is not None and not (complete and is_finished(Path(options.confidence))):
-        confidence = create_confidence(Path(options.confidence), job, target, options, record, resume=resume)
     try:
-        planes = create_volume(
-            target, job.output, output_options(job, options, resume=resume, record_room=room), record
-        )
+        if options.confidence is not None and not (complete and is_finished(Path(options.confidence))):
+            confidence = create_confidence(Path(options.confidence), job, target, options, record, resume=resume)
     except BaseException:
-        if confidence is not None:
-            confidence.close() if resume else confidence.discard()
+        planes.close() if resume else planes.discard()
         raise
     return Outputs(planes, confidence)
 
@@ -131,6 +135,22 @@ def check_confidence(path: Path, source: Path, target: Path, job: Job, options: 
     info = confidence_info(path, job)
     if not (begun and options.resume and is_finished(path)):
         check_target(path, info, overwrite=options.overwrite, resume=options.resume)
+
+
+def check_room(job: Job, target: Path, options: UpsampleOptions) -> None:
+    """Refuse a job whose volumes, each of which would fit, do not fit on one disk together."""
+    if options.confidence is None or is_begun(target):
+        return
+    path, folder = Path(options.confidence), target.parent
+    if path.parent.stat().st_dev != folder.stat().st_dev:
+        return
+    needed = bytes_on_disk(job.output) + bytes_on_disk(confidence_info(path, job))
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"the outputs {target.name} and {path.name} need {readable(needed)} and {folder} has {readable(free)} "
+            "free: free some space or put one of them elsewhere"
+        )
 
 
 def check_places(outputs: Outputs, job: Job, target: Path, options: UpsampleOptions) -> None:

@@ -2,56 +2,43 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-import zinterp
 from zinterp.choice import choose_interpolator
-from zinterp.compute import Made, compute_slab
-from zinterp.duplicates import Duplicate, describe
-from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError, OutputExistsError
-from zinterp.executors.serial import run_serial
-from zinterp.finishing import Measures, to_json
+from zinterp.compute import compute_slab
+from zinterp.errors import (
+    BadOptionError,
+    BadVolumeError,
+    NoRoomError,
+)
 from zinterp.geometry import Geometry, place_planes
+from zinterp.guard import GuardedReader
 from zinterp.inspection import thinnest
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
-from zinterp.io import check_dtype, check_free, open_volume, recorded_name
-from zinterp.job import Job, check_output, default_target, fingerprint, plan_job, with_interpolator
-from zinterp.journal import Journal, is_begun, locked
+from zinterp.io import check_dtype, check_free, identify
+from zinterp.job import Job, check_output, default_target, plan_job, with_interpolator
+from zinterp.journal import locked
 from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
-from zinterp.outputs import Outputs, check_confidence, check_places, create_outputs
-from zinterp.plan import Slab
-from zinterp.planes_table import check_table, planes_table, write_table
-from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VoxelSize, partial_path
+from zinterp.outputs import check_confidence, check_room
+from zinterp.planes_table import check_table
+from zinterp.run import Progress, going_on, ignore, open_source, read_slab, run_job, smaller
+from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VoxelSize
 
 logger = logging.getLogger(__name__)
-
 
 OF_FILES = (
     *("channel", "time", "keep_databar", "fill_gaps"),
     *("confidence", "flag_below", "planes_table", "format", "overwrite", "resume"),
 )
 """Options that an array in memory has no use for."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is, in output planes."""
-
-    done: int
-    total: int
-
-
-def ignore(news: object) -> None:
-    """Report nothing."""
 
 
 def upsample(
@@ -96,37 +83,48 @@ def upsample(
     chosen = UpsampleOptions(**options)
     source = Path(source)
     target = Path(target) if target is not None else default_target(source, chosen)
-    with locked(target), opened(source, target, chosen, interpolator) as (job, reader, interpolator):
+    with locked(target):
+        measured(make(source, target, chosen, lambda: interpolator or build_interpolator(chosen), report, decided))
+    return target
+
+
+def make(
+    source: Path,
+    target: Path,
+    options: UpsampleOptions,
+    build: Callable[[], Interpolator],
+    report: Callable[[Progress], None] = ignore,
+    decided: Callable[[Job], None] = ignore,
+) -> Outcome:
+    """Make an output that is locked; see ``upsample``. The interpolator is built once it is known to be needed."""
+    with opened(source, target, options, build) as (job, reader, interpolator):
         for note in job.notes:
             logger.warning("%s: %s", source, note)
         logger.info("%s", thinnest(job.source.voxel_size))
         decided(job)
-        measured(run_job(job, reader, interpolator, source, target, chosen, report))
-    return target
+        return run_job(job, reader, interpolator, source, target, options, report)
 
 
 @contextmanager
 def opened(
-    source: Path, target: Path, options: UpsampleOptions, interpolator: Interpolator | None = None
-) -> Iterator[tuple[Job, VolumeReader, Interpolator]]:
+    source: Path, target: Path, options: UpsampleOptions, build: Callable[[], Interpolator] | None = None
+) -> Iterator[tuple[Job, GuardedReader, Interpolator]]:
     """Open the input, build the interpolator and plan the job, all checked, with nothing written yet."""
-    reader = open_volume(
-        source,
-        channel=options.channel,
-        time=options.time,
-        keep_databar=options.keep_databar,
-        fill_gaps=options.fill_gaps,
-    )
+    options = going_on(target, options)
+    identity = identify(source)
+    reader = GuardedReader(open_source(source, options), identity, lambda: open_source(source, options))
     try:
         geometry = place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
         check_free(target, overwrite=options.overwrite)
         if options.planes_table is not None:
             volumes = [source, target, *([Path(options.confidence)] if options.confidence is not None else [])]
             check_table(Path(options.planes_table), volumes, replace=options.overwrite or options.resume)
-        job, interpolator = decide(reader, options, geometry, interpolator, target)
+        job, interpolator = decide(reader, options, geometry, build() if build else None, target)
+        reader.sample = job.sample
         check_output(source, target, job, options)
         if options.confidence is not None:
             check_confidence(Path(options.confidence), source, target, job, options)
+        check_room(job, target, options)
         yield job, reader, interpolator
     finally:
         reader.close()
@@ -192,12 +190,7 @@ def interpolate(
     ZinterpError
         If the array or an option cannot be used.
     """
-    job, reader, interpolator = planned(array, interpolator, options)
-    output = np.empty(job.output.shape, job.output.dtype)
-    for slab in job.slabs:
-        made = compute_slab(job, interpolator, slab, read_slab(reader, slab))
-        output[slab.target.start : slab.target.stop] = made.planes
-    return output
+    return in_memory(array, interpolator, options, keep_sigma=False)[0]
 
 
 def interpolate_with_uncertainty(
@@ -226,14 +219,28 @@ def interpolate_with_uncertainty(
     ZinterpError
         If the array or an option cannot be used, or the model does not know its uncertainty.
     """
+    return in_memory(array, interpolator, options, keep_sigma=True)
+
+
+def in_memory(
+    array: Planes, interpolator: Interpolator | None, options: dict[str, Any], *, keep_sigma: bool
+) -> tuple[Planes, NDArray[np.float32]]:
+    """Planes of an array and, where they are to be kept, their deviations; see ``interpolate``."""
     job, reader, interpolator = planned(array, interpolator, options)
-    check_uncertain(interpolator)
-    output, sigma = np.empty(job.output.shape, job.output.dtype), np.empty(job.output.shape, np.float32)
-    for slab in job.slabs:
-        made = compute_slab(job, interpolator, slab, read_slab(reader, slab), keep_sigma=True)
-        output[slab.target.start : slab.target.stop] = made.planes
-        sigma[slab.target.start : slab.target.stop] = made.sigma
-    return output, sigma
+    if keep_sigma:
+        check_uncertain(interpolator)
+    output = np.empty(job.output.shape, job.output.dtype)
+    sigma = np.empty(job.output.shape if keep_sigma else 0, np.float32)
+    while True:
+        try:
+            for slab in job.slabs:
+                made = compute_slab(job, interpolator, slab, read_slab(reader, slab), keep_sigma=keep_sigma)
+                output[slab.target.start : slab.target.stop] = made.planes
+                if keep_sigma:
+                    sigma[slab.target.start : slab.target.stop] = made.sigma
+            return output, sigma
+        except NoRoomError as error:
+            job = smaller(job, UpsampleOptions(**options), error)
 
 
 def check_uncertain(interpolator: Interpolator) -> None:
@@ -275,118 +282,3 @@ class ArrayReader(Closing):
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
         return self.array[z.start : z.stop].astype(self.info.dtype, copy=False)
-
-
-def run_job(
-    job: Job,
-    reader: VolumeReader,
-    interpolator: Interpolator,
-    source: Path,
-    target: Path,
-    options: UpsampleOptions,
-    report: Callable[[Progress], None],
-) -> Outcome:
-    """Run the slabs that the journal lacks, then give the output its final name; no other job may be at it.
-
-    A fault in the input's content removes what was written. Anything else, an interruption, a full disk or a disk that
-    cannot be reached among it, leaves the partial output and its journal, and ``resume`` goes on from them.
-    """
-    begun = is_begun(target)
-    if partial_path(target).exists() and not begun:
-        raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
-    if begun and not options.resume and not options.overwrite:
-        raise OutputExistsError(
-            f"{target} was begun before and is unfinished: --resume goes on, --overwrite makes it again from the start"
-        )
-    resume = options.resume and begun
-    journal = Journal(target, fingerprint(source, job, options), resume=resume)
-    record = {
-        "program": f"zinterp {zinterp.__version__}",
-        "source": recorded_name(source),
-        **job.record(),
-        "planes": planes_table(job),
-    }
-    try:
-        complete = journal.measures.keys() >= set(range(len(job.slabs)))
-        writer = create_outputs(job, target, options, record, resume=resume, complete=complete)
-    except BaseException:
-        if not resume:
-            journal.remove()
-        raise
-    try:
-        doubled = run_slabs(job, reader, writer, interpolator, journal, report)
-        outcome = Outcome.of(job, journal)
-        table = planes_table(job, outcome.measures)
-        check_places(writer, job, target, options)
-        writer.finish({**record, "pulsing": outcome.record(), "planes": table})
-    except BaseException as error:
-        if isinstance(error, InputError | BadVolumeError) and not is_passing(error) and not resume:
-            writer.discard()
-            journal.remove()
-        else:
-            with suppress(OSError):
-                writer.close()
-            logger.warning("%s is unfinished: the same command with --resume goes on", target)
-        raise
-    journal.remove()
-    if options.planes_table is not None:
-        write_table(Path(options.planes_table), table)
-    if doubled and not options.drop_duplicates:
-        logger.warning(
-            "%s: planes that are equal bit for bit, kept as they are: %s; --drop-duplicates would make them anew",
-            source,
-            describe(sorted(doubled, key=lambda duplicate: duplicate.plane)),
-        )
-    return outcome
-
-
-def is_passing(error: BaseException) -> bool:
-    """Whether an error in reading is the system's (a share that went away) and may be gone at the next try."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno is not None
-
-
-def run_slabs(
-    job: Job,
-    reader: VolumeReader,
-    writer: Outputs,
-    interpolator: Interpolator,
-    journal: Journal,
-    report: Callable[[Progress], None],
-) -> set[Duplicate]:
-    """Take the missing slabs through the straight line, in order -> neighbours met that are equal bit for bit."""
-    numbers = [i for i in range(len(job.slabs)) if i not in journal.measures]
-    done = job.planes - sum(len(job.slabs[i].target) for i in numbers)
-    report(Progress(done, job.planes))
-    doubled: set[Duplicate] = set()
-    measures: dict[int, list[Measures]] = {}
-
-    def compute(i: int, planes: Planes) -> Made:
-        doubled.update(equal_neighbours(job.slabs[i], planes))
-        made = compute_slab(job, interpolator, job.slabs[i], planes, keep_sigma=writer.confidence is not None)
-        measures[i] = made.measures
-        return made
-
-    finished = run_serial(
-        numbers,
-        read=lambda i: read_slab(reader, job.slabs[i]),
-        compute=compute,
-        write=lambda i, made: writer.write(job.slabs[i], made),
-    )
-    for i in finished:
-        journal.add(i, {"planes": to_json(measures.pop(i))})
-        done += len(job.slabs[i].target)
-        report(Progress(done, job.planes))
-    return doubled
-
-
-def equal_neighbours(slab: Slab, planes: Planes) -> Iterator[Duplicate]:
-    """Planes of a slab that equal the one before them and are not empty; others cost a look at their first row."""
-    for (one, before), (other, after) in pairwise(zip(slab.source, planes, strict=True)):
-        if np.array_equal(before[0], after[0]) and np.array_equal(before, after) and np.ptp(after):
-            yield Duplicate(other, one)
-
-
-def read_slab(reader: VolumeReader, slab: Slab) -> Planes:
-    """The input planes of a slab, (n, Y, X)."""
-    runs = [reader.read(run, slab.stack) for run in slab.runs()]
-    return runs[0] if len(runs) == 1 else np.concatenate(runs)

@@ -276,12 +276,14 @@ def plan_slabs(grid: ZGrid, *, depth: int, context: int, stack: int = 0) -> list
     """
     if depth < 1:
         raise BadOptionError(f"the slab depth is {depth}, expected at least 1 plane")
-    slabs = []
-    for start in range(0, len(grid), depth):
-        target = range(start, min(start + depth, len(grid)))
-        needed: set[int] = set()
-        for before, group in groupby(map(grid.locate, target), key=lambda located: located[0]):
-            needed |= {before} if all(t == 0 for _, t in group) else {before, *grid.around(before, context)}
-        source = range(min(needed), max(needed) + 1)
-        slabs.append(Slab(source if len(source) == len(needed) else tuple(sorted(needed)), target, stack))
-    return slabs
+    targets = (range(start, min(start + depth, len(grid))) for start in range(0, len(grid), depth))
+    return [slab_of(grid, target, context=context, stack=stack) for target in targets]
+
+
+def slab_of(grid: ZGrid, target: range, *, context: int, stack: int = 0) -> Slab:
+    """The slab that makes some output planes, with all input planes that these need."""
+    needed: set[int] = set()
+    for before, group in groupby(map(grid.locate, target), key=lambda located: located[0]):
+        needed |= {before} if all(t == 0 for _, t in group) else {before, *grid.around(before, context)}
+    source = range(min(needed), max(needed) + 1)
+    return Slab(source if len(source) == len(needed) else tuple(sorted(needed)), target, stack)

@@ -55,11 +55,13 @@ def read_positions(name: str | Path) -> Positions:
     """
     path, column = split_column(str(name))
     try:
-        if path.stat().st_size > LARGEST_FILE:
+        with path.open("rb") as file:  # which may be a pipe
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
             raise BadOptionError(
-                f"{path} has {path.stat().st_size} bytes, expected one number a line: name another file"
+                f"{path} has more than {LARGEST_FILE} bytes, expected one number a line: name another file"
             )
-        lines = decoded(path.read_bytes()).splitlines()
+        lines = decoded(content).splitlines()
     except UnicodeDecodeError as error:
         raise BadOptionError(f"{path} is no text, expected positions, one number a line: name another file") from error
     except OSError as error:

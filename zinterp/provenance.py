@@ -14,7 +14,7 @@ from zinterp.errors import BadVolumeError
 from zinterp.io import read_record
 from zinterp.planes_table import ACQUIRED, SYNTHESISED
 
-FACTS = ("program", "source", "source_shape", "dtype", "model", "planes")
+FACTS = ("program", "source", "source_shape", "source_sample", "dtype", "model", "planes")
 """Of a record; what else is in it are options."""
 
 

@@ -257,7 +257,9 @@ class VolumeReader(Protocol):
 
 
 class VolumeWriter(Protocol):
-    """A volume being written under a temporary name. Planes may come in any order, in whole slabs."""
+    """A volume being written under a temporary name, ``partial``. Planes may come in any order, in whole slabs."""
+
+    partial: Path
 
     def write(self, z: int, planes: Planes, stack: int = 0) -> None:
         """Write planes (n, Y, X) of the output's dtype at z, z + 1, ... of a stack; they are on disk on return."""
@@ -270,6 +272,16 @@ class VolumeWriter(Protocol):
 
     def discard(self) -> None:
         """Remove what was written."""
+
+
+class GrowingWriter(VolumeWriter, Protocol):
+    """A volume that grows while it is written, and that others may look at meanwhile."""
+
+    def resize(self, info: VolumeInfo) -> None:
+        """Let it have the planes and lengths of ``info``, planes that are new still empty."""
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z that were written -> (len(z), Y, X)."""
 
 
 class Closing:

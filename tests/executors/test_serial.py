@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from zinterp.executors import serial
 from zinterp.executors.serial import run_serial
 
 
@@ -75,3 +76,34 @@ def test_an_error_anywhere_ends_the_run(where: str) -> None:
     with pytest.raises(OSError, match=where):
         done.extend(run_serial(range(10), read=read, compute=compute, write=write))
     assert 3 not in done
+
+
+@pytest.mark.parametrize("where", ["read", "write"])
+def test_a_read_or_write_that_takes_long_is_told_now_and_then(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serial, "PATIENCE_S", 0.05)
+    told: list[tuple[str, int, float]] = []
+
+    def stall(name: str, i: int) -> int:
+        if (name, i) == (where, 1):
+            time.sleep(0.4)
+        return i
+
+    done = run_serial(
+        range(3),
+        read=lambda i: stall("read", i),
+        compute=lambda i, r: r,
+        write=lambda i, _: stall("write", i) and None,
+        waiting=lambda what, i, seconds: told.append((what, i, seconds)),
+    )
+    assert list(done) == [0, 1, 2]
+    assert 1 <= len(told) <= 3  # after 0.05, 0.15 and 0.35 s
+    assert {(what, i) for what, i, _ in told} == {(where, 1)}
+    assert [seconds for _, _, seconds in told] == sorted(seconds for _, _, seconds in told)
+
+
+def test_a_disk_that_does_not_answer_is_an_error_and_no_waiting() -> None:
+    def read(i: int) -> int:
+        raise TimeoutError("the share does not answer")
+
+    with pytest.raises(TimeoutError, match="does not answer"):
+        list(run_serial(range(3), read=read, compute=lambda i, r: r, write=lambda i, c: None))

@@ -6,7 +6,7 @@ import torch
 
 from tests.conftest import make_stack
 from zinterp import interpolate
-from zinterp.errors import BadOptionError
+from zinterp.errors import BadOptionError, NoRoomError
 from zinterp.interpolators import create_interpolator
 from zinterp.interpolators.network import choose_device, choose_precision, cpu_has_bf16
 from zinterp.interpolators.weights import shipped_weights
@@ -93,3 +93,72 @@ def test_a_hot_pixel_changes_no_more_than_its_surroundings() -> None:
         off[0, 0, 80, 80] = 0
         assert off.max() < 0.3
         assert off[..., :40].max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: not enough memory: you tried"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 9.06 GB)"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_an_error_of_its_own_without_the_tensors(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interpolator = create_interpolator(precision="fp32", device="cpu")
+    planes, times = make_stack((6, 32, 32), "float32")[None], np.array([0.5], np.float32)
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(interpolator, "predict", fail)
+    with pytest.raises(
+        NoRoomError, match="cpu has no memory for a tile of 32x32 pixels: give a smaller --tile"
+    ) as caught:
+        interpolator(planes, times)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+def test_other_errors_of_a_network_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    interpolator = create_interpolator(precision="fp32", device="cpu")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(interpolator, "predict", fail)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        interpolator(make_stack((6, 32, 32), "float32")[None], np.array([0.5], np.float32))
+
+
+def test_a_network_whose_tiles_were_too_large_goes_on_with_half_of_them(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    interpolator = create_interpolator(precision="fp32", device="cpu")
+    predict = interpolator.predict  # type: ignore[attr-defined]
+
+    def small_only(frames: torch.Tensor, t: torch.Tensor) -> object:
+        if max(frames.shape[2:]) > 288:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return predict(frames, t)
+
+    stack = make_stack((2, 300, 40))
+    monkeypatch.setattr(interpolator, "predict", small_only)
+    found = interpolate(stack, factor=2, interpolator=interpolator)
+    assert np.array_equal(found[::2], stack)
+    assert caplog.text.count("starting this stack again with tiles of") == 1
+
+
+@pytest.mark.gpu
+def test_cuda_without_memory_halves_the_tiles_and_goes_on() -> None:
+    stack = make_stack((2, 1024, 1024))
+    interpolator = create_interpolator(device="cuda")
+    torch.cuda.set_per_process_memory_fraction(0.01)
+    try:
+        found = interpolate(stack, factor=2, interpolator=interpolator, tile=1280)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert np.array_equal(found[::2], stack)

@@ -198,7 +198,7 @@ def test_metadata_that_do_not_hold_are_refused(tmp_path: Path) -> None:
         open_volume(tmp_path / "a.zarr")
     ome["multiscales"][0]["axes"] = ome["multiscales"][0]["axes"][:2]
     group.attrs["ome"] = ome
-    with pytest.raises(InputError, match="cannot be read as Zarr"):
+    with pytest.raises(InputError, match=r"has NGFF metadata that do not hold .*does not match the number of axes"):
         open_volume(tmp_path / "a.zarr")
 
 

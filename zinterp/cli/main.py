@@ -13,7 +13,7 @@ import zinterp
 from zinterp.cli.text import printable
 from zinterp.errors import ZinterpError
 
-COMMANDS = ("upsample", "evaluate", "info", "verify", "demo", "models", "train")
+COMMANDS = ("upsample", "watch", "evaluate", "info", "verify", "demo", "models", "train")
 """Each is a module beside this one with a click command ``command``."""
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
@@ -47,7 +47,7 @@ def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     signal.signal(signal.SIGTERM, terminated)
     try:
-        cli.main(standalone_mode=False)
+        code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
@@ -62,7 +62,7 @@ def main() -> NoReturn:
         fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
         fail("there is not enough memory: give a smaller --max-memory or --tile")
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(reason: str) -> NoReturn:

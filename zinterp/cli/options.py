@@ -21,7 +21,7 @@ import click
 from zinterp.cli.text import printable
 from zinterp.duplicates import THRESHOLD, checked_threshold
 from zinterp.errors import BadOptionError
-from zinterp.volume import VoxelSize, parse_length
+from zinterp.volume import SECONDS, VoxelSize, parse_length
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -162,6 +162,19 @@ def weights_file(text: str) -> str:
     if not text.endswith(".safetensors"):
         raise ValueError
     return text
+
+
+class Seconds(click.ParamType[float]):
+    """A time in seconds, or with another unit: 90, 0.5s, 30min, 2h."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Text to seconds."""
+        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*([a-zµμ]*)", str(value).strip())
+        if not match or (match[2] and match[2] not in SECONDS):
+            self.fail(f"{value!r} is not a time, expected a number of seconds, or a unit: write 30min", param, ctx)
+        return float(match[1]) * SECONDS.get(match[2], 1.0)
 
 
 class Length(click.ParamType[str]):

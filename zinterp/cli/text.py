@@ -19,6 +19,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text.strip().replace("\n", " "))
 
 
+def printable_line(line: str) -> str:
+    """As ``printable``, with the blanks before a line that is indented."""
+    return line[: len(line) - len(line.lstrip(" "))] + printable(line)
+
+
 def describe_volume(info: "VolumeInfo") -> str:
     """Planes, pixels, dtype and bytes on one line."""
     depth, height, width = info.shape

@@ -1,13 +1,10 @@
 """``zinterp upsample``."""
 
-import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from zinterp.cli.check import rows_for_report
 from zinterp.cli.options import (
     OrAlone,
     duplicates_option,
@@ -19,15 +16,9 @@ from zinterp.cli.options import (
     network_options,
     optional,
 )
-from zinterp.cli.progress import logger, show_progress
-from zinterp.cli.text import describe_flags, describe_job, describe_outcome, named
-
-if TYPE_CHECKING:
-    from zinterp.options import UpsampleOptions
-    from zinterp.outcome import Outcome
+from zinterp.cli.results import Speaker, say_plans, summarize
 
 SAID = "said"  # what --report alone stands for: a few lines on stderr
-REPORT_PLANES, REPORT_SIZE = 33, 256  # of the window in which planes are hidden for a page
 
 
 def html_file(text: str) -> str:
@@ -81,12 +72,20 @@ def html_file(text: str) -> str:
 @click.option("--overwrite", is_flag=True, default=None, help="Replace the output if there is one.")
 @click.option("--resume", is_flag=True, default=None, help="Go on where an interrupted job stopped.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--skip-existing", is_flag=True, help="Leave out inputs whose outputs are there, or being made.")
+@click.option("--keep-going", is_flag=True, help="Go on with the next input after one that failed.")
 @click.option(
     "--json",
     "as_json",
     is_flag=True,
     envvar="ZINTERP_UPSAMPLE_JSON",
     help="Say what was done as JSON, one object an output.",
+)
+@click.option(
+    "--json-lines",
+    is_flag=True,
+    help="Say what became of each input as JSON, one object a line as soon as it is known: that of --json with status "
+    "(done, skipped, failed), source, output, seconds and reason.",
 )
 @log_options
 def command(
@@ -95,7 +94,10 @@ def command(
     output_dir: Path | None,
     report: str | None,
     dry_run: bool,
+    skip_existing: bool,
+    keep_going: bool,
     as_json: bool,
+    json_lines: bool,
     quiet: bool,
     verbose: bool,
     log_file: str | None,
@@ -112,16 +114,14 @@ def command(
       zinterp upsample stack.tif --factor 4
       zinterp upsample stack.ome.zarr -o dense.ome.zarr --depths 0.25,0.5,0.75
       zinterp upsample *.tif --output-dir dense --factor 2 --model cubic
+      zinterp upsample *.tif --output-dir dense --factor 4 --skip-existing --resume --keep-going
       zinterp upsample stack.tif --factor 4 --restore --confidence sigma.tif --report
       zinterp upsample stack.tif --factor 4 --report report.html
       zinterp upsample slices --voxel-size 20nm --z-step 5nm --skip auto -o dense.ome.zarr
     """
+    from zinterp.batch import FAILED, targets_of, upsample_many
     from zinterp.documents import check_document
-    from zinterp.errors import BadOptionError
-    from zinterp.io import name_of
-    from zinterp.job import default_target
     from zinterp.options import UpsampleOptions
-    from zinterp.pipeline import build_interpolator, opened, upsample
 
     if output is not None and (output_dir is not None or len(inputs) > 1):
         raise click.UsageError("-o names the output of one input, expected --output-dir for several")
@@ -131,88 +131,35 @@ def command(
     page = None if report in (None, SAID) else Path(report or "")
     if page is not None and len(inputs) > 1:
         raise click.UsageError("--report FILE.html is about one input, expected one")
-    if output_dir is not None and not output_dir.is_dir():
-        raise BadOptionError(f"the folder {output_dir} does not exist, expected one for the outputs: create it first")
+    if as_json and json_lines:
+        raise click.UsageError("got both --json and --json-lines, expected one: --json-lines says all that --json says")
     chosen = given(options)
     settings = UpsampleOptions(**chosen)
-    interpolator = None
-    targets = [output or default_target(source, settings, output_dir) for source in inputs]
-    if doubled := sorted({str(target) for target in targets if targets.count(target) > 1}):
-        raise BadOptionError(
-            f"several inputs would be written to {', '.join(doubled)}, expected one each: run them apart"
-        )
+    targets = [output] if output is not None else targets_of(inputs, settings, output_dir)
     if page is not None:
         volumes = [*inputs, *targets, *([options["confidence"]] if options["confidence"] is not None else [])]
         check_document(page, "report", "report.html", volumes, replace=bool(settings.overwrite or settings.resume))
-    for source, target in zip(inputs, targets, strict=True):
-        if len(inputs) > 1 and interpolator is None:
-            interpolator = build_interpolator(settings)
-        if dry_run:
-            with named(source, inputs), opened(source, target, settings, interpolator) as (job, _, _):
-                facts = {"source": str(source), "output": str(target), "planes": job.planes, "dropped": job.dropped}
-                click.echo(json.dumps(facts) if as_json else "\n".join([f"{source} -> {target}", *describe_job(job)]))
-            continue
-        start = time.monotonic()
-        outcomes: list[Outcome] = []
-        with named(source, inputs), show_progress(name_of(source), "planes") as show:
-            upsample(
-                source,
-                target,
-                interpolator=interpolator,
-                report=lambda p: show(p.done, p.total),
-                measured=outcomes.append,
-                **chosen,
-            )
-        seconds = time.monotonic() - start
-        logger.info("wrote %s in %.1f s", target, seconds)
-        (outcome,) = outcomes
-        say(source, target, options["confidence"], seconds, outcome, as_json=as_json, evenness=report == SAID)
-        if page is not None:
-            write_page(page, source, target, settings, outcome, seconds)
-
-
-def say(
-    source: Path,
-    target: Path,
-    confidence: Path | None,
-    seconds: float,
-    outcome: "Outcome",
-    *,
-    as_json: bool,
-    evenness: bool,
-) -> None:
-    """Say what was done."""
-    if as_json:
-        facts: dict[str, Any] = {"source": str(source), "output": str(target), "seconds": round(seconds, 3)}
-        if confidence is not None:
-            facts["confidence"] = str(confidence)
-        facts |= {"model": outcome.job.model, "choice": outcome.job.choice, "dropped": outcome.job.dropped}
-        click.echo(json.dumps({**facts, "pulsing": outcome.record(), "flagged": outcome.flagged()}))
+    if dry_run:
+        say_plans(inputs, targets, settings, skip_existing=skip_existing, as_json=as_json or json_lines)
         return
-    click.echo(target)
-    if confidence is not None:
-        logger.info("wrote %s, standard deviations of errors in grey levels", confidence)
-    for line in [*(describe_outcome(outcome) if evenness else []), *describe_flags(outcome)]:
-        click.echo(line, err=True)
-
-
-def write_page(
-    page: Path, source: Path, target: Path, settings: "UpsampleOptions", outcome: "Outcome", seconds: float
-) -> None:
-    """Write the report of a job, with what its model does to hidden planes of the stack."""
-    from zinterp.errors import BadVolumeError
-    from zinterp.evaluation.hidden_planes import evaluate_job
-    from zinterp.evaluation.report import Made, write_report
-
-    evaluation, unmeasured = None, ""
-    try:
-        with show_progress("report", "models") as show:
-            evaluation = evaluate_job(source, settings, planes=REPORT_PLANES, size=REPORT_SIZE, report=show)
-    except BadVolumeError as error:  # too few planes to hide any, or none that shows something
-        unmeasured = str(error)
-        logger.warning("the report does not say what interpolation does to this stack: %s", error)
-    confidence = None if settings.confidence is None else Path(settings.confidence)
-    made = Made(target, source, outcome, seconds, confidence)
-    stack = rows_for_report(source, vars(settings))
-    write_report(page, evaluation, made=made, stack=stack, unmeasured=unmeasured, overwrite=True)
-    logger.info("wrote %s", page)
+    with Speaker(
+        settings,
+        page,
+        evenness=report == SAID,
+        as_json=as_json,
+        json_lines=json_lines,
+        name_failures=keep_going,
+    ) as speaker:
+        results = upsample_many(
+            inputs,
+            targets=targets,
+            skip_existing=skip_existing,
+            keep_going=keep_going,
+            report=speaker.progress,
+            ended=speaker.ended,
+            **chosen,
+        )
+    if len(inputs) > 1 or keep_going or skip_existing:
+        summarize(results)
+    if any(result.status == FAILED for result in results):
+        click.get_current_context().exit(1)

@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from zinterp.errors import BadOptionError
+from zinterp.errors import BadOptionError, NoRoomError
 from zinterp.interpolators.base import Needs, Planes
 from zinterp.models.layers import Prediction
 
 Made = TypeVar("Made")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GPU_BATCH = 4
+NO_MEMORY = ("not enough memory", "out of memory", "alloc_failed")
+"""What allocators say, other than by an error of their own: of the CPU, of Apple's GPUs, of NVIDIA's libraries."""
 SEEN = (-2.0, 3.0)  # the intensity range is 0 to 1: grey values that a network is shown
 
 
@@ -63,17 +65,29 @@ class NetworkInterpolator:
     def run(
         self, function: Callable[[torch.Tensor, torch.Tensor], Made], planes: Planes, times: NDArray[np.float32]
     ) -> Made:
-        """Take planes, without their excess, and times to the device and apply a function to them there."""
+        """Take planes, without their excess, and times to the device and apply a function to them there.
+
+        A NoRoomError is raised where the device has no memory for that; what it held of it is free again then.
+        """
+        try:
+            return self.on_device(function, planes, times)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # here, where the error is gone, and with it the tensors that its frames held
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        size = "x".join(map(str, planes.shape[2:]))
+        raise NoRoomError(f"{self.device} has no memory for a tile of {size} pixels: give a smaller --tile")
+
+    def on_device(
+        self, function: Callable[[torch.Tensor, torch.Tensor], Made], planes: Planes, times: NDArray[np.float32]
+    ) -> Made:
+        """Apply a function to planes and times on the device."""
         frames = torch.from_numpy(np.clip(planes, *SEEN)).to(self.device)
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
-        try:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                return function(frames, t)
-        except torch.OutOfMemoryError as error:
-            size = "x".join(map(str, planes.shape[2:]))
-            raise BadOptionError(
-                f"{self.device} has no room for a tile of {size} pixels: give a smaller --tile"
-            ) from error
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return function(frames, t)
 
 
 class UncertainNetworkInterpolator(NetworkInterpolator):
@@ -142,6 +156,13 @@ def interpolator_of(network: Any, *, restoration: Any = None, **options: Any) ->
     if restoration is not None:
         return RestoredNetworkInterpolator(network, restoration, **options)
     return (UncertainNetworkInterpolator if network.uncertain else NetworkInterpolator)(network, **options)
+
+
+def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Whether an error says that memory has run out, on whatever device."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return any(words in str(error).lower() for words in NO_MEMORY)
 
 
 def excess(planes: Planes, times: NDArray[np.float32]) -> Planes | np.float32:

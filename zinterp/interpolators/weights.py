@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zinterp.errors import BadOptionError, BadWeightsError, OutputError
+from zinterp.errors import BadOptionError, BadWeightsError, OutputError, reason_of
 from zinterp.models import ARCHITECTURES, FEATURE_NETWORKS, RESTORERS
 
 if TYPE_CHECKING:
@@ -186,12 +186,17 @@ def load_network(path: Path, architectures: Mapping[str, Callable[..., "nn.Modul
     """
     from safetensors import SafetensorError, safe_open
 
+    if not path.is_file():
+        raise BadWeightsError(f"{path} is no file, expected weights in safetensors format: check the path")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise BadWeightsError(f"{path} cannot be read ({error}), expected weights in safetensors format") from error
+    except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, LookupError, MemoryError) as error:
+        raise BadWeightsError(
+            f"{path} cannot be read ({reason_of(error)}), expected weights in safetensors format: no other kind is "
+            "opened, as some can run programs"
+        ) from error
     architecture = metadata.get("architecture", "")
     if architecture not in architectures:
         raise BadWeightsError(
@@ -199,14 +204,28 @@ def load_network(path: Path, architectures: Mapping[str, Callable[..., "nn.Modul
             "give weights of 'zinterp train' to --model, and those of 'zinterp train --restoration' to --restore"
         )
     try:
-        network = architectures[architecture](json.loads(metadata.get("sizes", "{}")))
+        sizes = json.loads(metadata.get("sizes", "{}"))
+        check_shapes(architectures[architecture], sizes, tensors)
+        network = architectures[architecture](sizes)
         network.load_state_dict(tensors, strict=True)
-    except (ValueError, RuntimeError, AttributeError) as error:
+    except (ValueError, RuntimeError, AttributeError, TypeError, ArithmeticError, LookupError, MemoryError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BadWeightsError(f"{path} does not fit the network {architecture} ({reason}): it is damaged") from error
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise BadWeightsError(f"{path} holds weights that are not finite: its training failed; use an earlier one")
     return network
+
+
+def check_shapes(build: Callable[..., "nn.Module"], sizes: object, tensors: Mapping[str, Any]) -> None:
+    """Refuse sizes of a network that the tensors are not of, before memory is taken for it; a ValueError says why."""
+    import torch
+
+    with torch.device("meta"):
+        expected = {name: tuple(tensor.shape) for name, tensor in build(sizes).state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if different := sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name)):
+        name = different[0]
+        raise ValueError(f"{len(different)} tensors, as {name}: {found.get(name)}, expected {expected.get(name)}")
 
 
 def save_network(path: Path, network: Any, about: Mapping[str, str]) -> None:
@@ -233,6 +252,8 @@ def save_network(path: Path, network: Any, about: Mapping[str, str]) -> None:
     metadata = {**about, "architecture": network.architecture, "sizes": json.dumps(asdict(network.size))}
     temporary = path.with_name(path.name + ".partial")
     try:
+        if temporary.is_symlink():
+            temporary.unlink()  # else what it leads to would be written over
         temporary.write_bytes(save(tensors, metadata=metadata))  # save_file gives the file to its owner alone
         os.replace(temporary, path)
     except OSError as error:

@@ -6,9 +6,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zinterp.errors import BadVolumeError, InputError
-from zinterp.io.folders import can_write
+from zinterp.io.folders import bytes_in, can_write, sync_folder
 from zinterp.io.formats import FORMATS, NGFF_VERSIONS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
-from zinterp.io.output import DEFAULTS, check_free, check_target, create_volume, output_format
+from zinterp.io.identity import Identity, identify, sample_digest
+from zinterp.io.limits import check_regular
+from zinterp.io.output import (
+    DEFAULTS,
+    bytes_on_disk,
+    check_free,
+    check_target,
+    create_growing,
+    create_volume,
+    is_taken,
+    output_format,
+)
 from zinterp.io.paths import files_of, format_of, is_pattern, is_zarr, name_of, on_disk, recorded_name, stem_of
 from zinterp.io.selection import InputOptions
 from zinterp.volume import VolumeReader
@@ -21,15 +32,21 @@ __all__ = [
     "FORMATS",
     "NGFF_VERSIONS",
     "OUTPUT_FORMATS",
+    "Identity",
     "OutputOptions",
+    "bytes_in",
+    "bytes_on_disk",
     "can_write",
     "check_dtype",
     "check_free",
     "check_target",
+    "create_growing",
     "create_volume",
     "files_of",
     "format_of",
+    "identify",
     "is_pattern",
+    "is_taken",
     "is_zarr",
     "name_of",
     "on_disk",
@@ -37,7 +54,9 @@ __all__ = [
     "output_format",
     "read_record",
     "recorded_name",
+    "sample_digest",
     "stem_of",
+    "sync_folder",
 ]
 
 
@@ -122,6 +141,7 @@ def input_format(path: Path) -> str:
         return SLICES[0]
     if not on_disk(path).exists():
         raise InputError(f"{path} does not exist, expected a stack or a folder of slices: check the path")
+    check_regular(on_disk(path))
     if path.is_dir():
         return "ome-zarr" if is_zarr(on_disk(path)) or path.suffix.lower() == ".zarr" else SLICES[0]
     name = format_of(path)

@@ -66,7 +66,9 @@ def _open_mrc(path: Path, options: InputOptions) -> VolumeReader:
 
 def _open_hdf5(path: Path, options: InputOptions) -> VolumeReader:
     from zinterp.io.hdf5 import Hdf5Reader
+    from zinterp.io.hdf5_probe import probe
 
+    probe(path)
     return Hdf5Reader(path, options)
 
 

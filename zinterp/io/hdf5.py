@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 
 from zinterp.errors import BadVolumeError, InputError, reason_of
+from zinterp.io.hdf5_limits import check_chunks, check_filters, check_size_of, check_sources, datasets
+from zinterp.io.limits import DAMAGE
 from zinterp.io.paths import split_dataset
 from zinterp.io.selection import InputOptions, select
 from zinterp.volume import Closing, Planes, VolumeInfo, VoxelSize
@@ -32,6 +34,7 @@ class Hdf5Reader(Closing):
 
     def __init__(self, path: Path, options: InputOptions) -> None:
         self._path = path
+        self._checked: set[tuple[int, ...]] = set()
         file, name = split_dataset(path)
         with reading(path):
             # a reader's lock would stop the program that records the file, and network shares often have none
@@ -49,6 +52,7 @@ class Hdf5Reader(Closing):
         check_filters(self._dataset, path)
         check_sources(self._dataset, path, file.parent)
         self._axes = find_axes(self._dataset, path)
+        check_size_of(self._dataset, self._axes, path)
         counts = dict(zip(self._axes, self._dataset.shape, strict=True))
         self._selection = select(path, options, channels=counts.get("c", 1), times=counts.get("t", 1))
         size = find_voxel_size(self._dataset, self._axes, path)
@@ -68,8 +72,10 @@ class Hdf5Reader(Closing):
         time, channel = self._selection.index(stack)
         chosen = {"t": time, "c": channel, "z": slice(z.start, z.stop), "y": slice(None), "x": slice(None)}
         kept = [axis for axis in self._axes if axis in "zyx"]
+        index: tuple[Any, ...] = tuple(chosen.get(axis, 0) for axis in self._axes)
         with reading(self._path):
-            planes = self._dataset[tuple(chosen.get(axis, 0) for axis in self._axes)]
+            check_chunks(self._dataset, index, self._checked, self._path)
+            planes = self._dataset[index]
         return np.ascontiguousarray(np.transpose(planes, [kept.index(axis) for axis in "zyx"]), self.info.dtype)
 
     def close(self) -> None:
@@ -86,7 +92,7 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected an HDF5 file: check the path") from error
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(
             f"{path} cannot be read as HDF5 ({reason}): it is damaged, still being written, or something else"
@@ -114,13 +120,6 @@ def only_dataset(file: Node, path: Path) -> Dataset:
     return stacks[0]
 
 
-def datasets(group: Node) -> list[Dataset]:
-    """All datasets below a group, by name; what links of a name lead outside of the file is left out."""
-    found: list[Dataset] = []
-    group.visititems(lambda _, node: found.append(node) if isinstance(node, h5py.Dataset) else None)
-    return sorted(found, key=lambda dataset: str(dataset.name))
-
-
 def list_datasets(group: Node, path: Path) -> str:
     """What to write instead, for an error message."""
     found = datasets(group)
@@ -129,26 +128,6 @@ def list_datasets(group: Node, path: Path) -> str:
     names = [f"{path}:{dataset.name} (shape {dataset.shape}, {dataset.dtype})" for dataset in found[:LISTED]]
     more = [f"and {len(found) - LISTED} more"] if len(found) > LISTED else []
     return "write " + ", ".join([" or ".join(names), *more])
-
-
-def check_filters(dataset: Dataset, path: Path) -> None:
-    """Refuse a compression that is not built in, before a plane is missing in the middle of a job."""
-    properties = dataset.id.get_create_plist()
-    for i in range(properties.get_nfilters()):
-        code, _, _, name = properties.get_filter(i)
-        if not h5py.h5z.filter_avail(code):
-            raise InputError(
-                f"{path} is compressed with HDF5 filter {code} {name.decode(errors='replace')}, expected gzip, lzf or "
-                "none: copy it with h5repack -f GZIP=1, or name the filter's folder in HDF5_PLUGIN_PATH"
-            )
-
-
-def check_sources(dataset: Dataset, path: Path, folder: Path) -> None:
-    """Refuse a dataset made of other files that are not there, which HDF5 would read as zeros."""
-    for source in dataset.virtual_sources() if dataset.is_virtual else ():
-        name = source.file_name
-        if name != "." and "%" not in name and not (folder / name).exists() and not Path(name).exists():
-            raise InputError(f"{path} takes planes from {name}, which is not there: copy that file beside it")
 
 
 def find_axes(dataset: Dataset, path: Path) -> str:

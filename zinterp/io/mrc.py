@@ -13,6 +13,8 @@ import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 
 from zinterp.errors import BadOptionError, BadVolumeError, InputError, OutputError
+from zinterp.io.folders import replace_file
+from zinterp.io.limits import check_size, room_for
 from zinterp.io.record import checked_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize, partial_path
@@ -75,6 +77,7 @@ class MrcReader(Closing):
             logger.warning("%s is %d bytes longer than its header says, which are left out", path, size - end)
         planes, height, width = (int(header[name]) for name in ("nz", "ny", "nx"))
         self._depth = stack_depth(header, path)
+        check_size(path, (self._depth, height, width), self._stored, stacks=planes // self._depth)
         self._selection = select(path, options, times=planes // self._depth)
         self._offset = HEADER_BYTES + int(header["nsymbt"])
         axes = axis_names(header, path)
@@ -93,7 +96,7 @@ class MrcReader(Closing):
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z of a stack -> (len(z), Y, X)."""
-        planes = np.empty((len(z), *self.info.shape[1:]), self._stored)
+        planes = room_for(self._path, (len(z), *self.info.shape[1:]), self._stored)
         first = self._selection.index(stack)[0] * self._depth + z.start
         with reading(self._path):
             self._file.seek(self._offset + first * self.info.plane_bytes)
@@ -337,7 +340,7 @@ class MrcWriter:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self.partial, self.path)
+            replace_file(self.partial, self.path)
 
     def close(self) -> None:
         """Close the partial file and leave it there."""

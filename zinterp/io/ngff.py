@@ -1,10 +1,8 @@
 """Reading OME-Zarr (NGFF 0.4 and 0.5) and bare Zarr arrays."""
 
 import logging
-import lzma
 import math
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,18 +18,14 @@ from yaozarrs import v04, v05
 
 from zinterp.errors import BadVolumeError, InputError, reason_of
 from zinterp.io.folders import RECORD
+from zinterp.io.limits import DAMAGE, check_density, check_emptiness, check_size
+from zinterp.io.ngff_store import bounded, check_link, check_metadata, held_beside, stored
 from zinterp.io.paths import is_zarr, store_around
 from zinterp.io.record import checked_record, read_json
 from zinterp.io.selection import InputOptions, select
 from zinterp.volume import MICROMETRES, SECONDS, Closing, Planes, VolumeInfo, VoxelSize
 
 logger = logging.getLogger(__name__)
-
-DAMAGE = (
-    *(OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError, EOFError, ValidationError),
-    *(zlib.error, lzma.LZMAError),
-)
-"""What zarr and its codecs raise where a store is broken."""
 
 
 class NgffReader(Closing):
@@ -41,19 +35,15 @@ class NgffReader(Closing):
         self._path = path
         with reading(path):
             level = open_level(path)
-        self._array, axes = level.array, level.axes
+        self._array, self._place, axes = level.array, level.place, level.axes
         if len(axes) != self._array.ndim or axes[-2:] != "yx" or "z" not in axes or set(axes) - set("tczyx"):
             raise BadVolumeError(
                 f"{path} has axes {axes!r} and shape {self._array.shape}, expected a stack of planes zyx: "
                 "only volumes with z, y, x (and t, c) can be upsampled"
             )
-        with reading(path):
-            stored, expected = stored_chunks(self._array)
-        if stored < expected:
-            logger.warning(
-                "%s lacks %d of %d chunks, which read as %s", path, expected - stored, expected, self._array.fill_value
-            )
         counts = dict(zip(axes, self._array.shape, strict=True))
+        with reading(path):
+            self._check(path, counts)
         self._axes = axes
         channels, times = counts.get("c", 1), counts.get("t", 1)
         self._selection = select(path, options, channels=channels, times=times)
@@ -71,6 +61,23 @@ class NgffReader(Closing):
             time_step=level.time_step,
             origin=level.origin,
         )
+
+    def _check(self, path: Path, counts: Mapping[str, int]) -> None:
+        """Refuse what the array cannot hold or nobody could read; say so where chunks lack."""
+        array, shape = self._array, (counts["z"], counts["y"], counts["x"])
+        root = store_around(path).resolve()
+        beside, chunk = held_beside(array, shape[1:], path)
+        stacks = counts.get("c", 1) * counts.get("t", 1)
+        check_size(path, shape, np.dtype(array.dtype), stacks=stacks, beside=beside)
+        found = stored(array, self._place, root)
+        declared = math.prod(array.shape) * array.dtype.itemsize
+        check_emptiness(path, declared, found.bytes)
+        check_density(path, min(declared, found.chunks * chunk), found.bytes, at_a_time=chunk)
+        if found.chunks < found.expected:
+            lacking = found.expected - found.chunks
+            logger.warning(
+                "%s lacks %d of %d chunks, which read as %s", *(path, lacking, found.expected, array.fill_value)
+            )
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z of a stack -> (len(z), Y, X)."""
@@ -92,18 +99,12 @@ def read_ngff_record(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def stored_chunks(array: zarr.Array[Any]) -> tuple[int, int]:
-    """How many chunks, or shards, an array has in its store, and how many it takes to hold all of it."""
-    expected = math.prod(-(-n // edge) for n, edge in zip(array.shape, array.shards or array.chunks, strict=True))
-    in_each = math.prod(s // c for s, c in zip(array.shards, array.chunks, strict=True)) if array.shards else 1
-    return array.nchunks_initialized // in_each, expected
-
-
 @dataclass(frozen=True)
 class Level:
-    """One array of a store, and what its metadata say about it."""
+    """One array of a store, where it lies, and what its metadata say about it."""
 
     array: zarr.Array[Any]
+    place: Path
     axes: str
     format: str
     voxel_size: VoxelSize
@@ -116,8 +117,10 @@ class Level:
 def open_level(path: Path) -> Level:
     """The finest level of an image, the level that a path leads to, or a bare array."""
     path = path.resolve()
-    if "labels" in path.relative_to(store_around(path)).parts:
+    root = store_around(path)
+    if "labels" in path.relative_to(root).parts:
         raise BadVolumeError(f"{path} lies among labels, expected grey values: labels cannot be interpolated")
+    check_metadata(path, root)
     group = parent = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what else lies in the store, and of units, which are checked here
@@ -130,13 +133,16 @@ def open_level(path: Path) -> Level:
         group, wanted = zarr.open_group(parent, mode="r"), path.absolute().relative_to(parent).as_posix()
     if group is None:
         assert isinstance(node, zarr.Array)
-        return Level(node, axes_of(node), "zarr", VoxelSize())
+        return Level(bounded(node), path, axes_of(node), "zarr", VoxelSize())
     multiscale: Any = image_metadata(group, path).multiscales[0]
     numbers = [i for i, dataset in enumerate(multiscale.datasets) if wanted in (None, dataset.path)]
     if not numbers:
         paths = ", ".join(dataset.path for dataset in multiscale.datasets)
         raise BadVolumeError(f"{path} is no level of its image, which has {paths}: name one of them")
     dataset = multiscale.datasets[numbers[0]]
+    place = Path(str(group.store_path.store.root), group.path, str(dataset.path))  # type: ignore[attr-defined]
+    check_link(place, root)
+    check_metadata(place, root)
     array = group.get(str(dataset.path))
     if not isinstance(array, zarr.Array):
         raise BadVolumeError(f"{path}: level {dataset.path!r} is not an array")
@@ -144,7 +150,10 @@ def open_level(path: Path) -> Level:
     scales, shifts, unit = lengths_of(multiscale, dataset)
     size = VoxelSize(*(length if (length := scales.get(axis)) and length > 0 else None for axis in "zyx"))
     origin = (shifts["z"], shifts["y"], shifts["x"]) if any(map(shifts.get, "zyx")) and len(shifts) > 2 else None
-    return Level(array, axes, "ome-zarr", size, unit, origin, channel_labels(group), time_step_of(multiscale, dataset))
+    return Level(
+        *(bounded(array), place, axes, "ome-zarr", size, unit, origin, channel_labels(group)),
+        time_step_of(multiscale, dataset),
+    )
 
 
 def axes_of(array: zarr.Array[Any]) -> str:
@@ -162,6 +171,7 @@ def image_around(path: Path) -> Path | None:
     for parent in path.absolute().parents:
         if not is_zarr(parent):
             return None
+        check_metadata(parent, store_around(path))
         if is_image(zarr.open_group(parent, mode="r")):
             return parent
     return None
@@ -198,6 +208,11 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except (zarr.errors.GroupNotFoundError, zarr.errors.NodeNotFoundError, FileNotFoundError) as error:
         raise InputError(f"{path} is not a Zarr group or array, expected OME-Zarr: check the path") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
+        reason = " ".join(f"{place}: {first['msg']}".split())
+        raise InputError(f"{path} has NGFF metadata that do not hold ({reason}): repair or rewrite them") from error
     except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(f"{path} cannot be read as Zarr ({reason}): it is damaged or incomplete") from error

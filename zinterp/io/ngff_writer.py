@@ -4,18 +4,20 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from yaozarrs import v04, v05
 
 from zinterp.errors import OutputError
-from zinterp.io.folders import RECORD, replace_folder
+from zinterp.io.folders import RECORD, replace_folder, sync_files
 from zinterp.volume import Planes, VolumeInfo, VoxelSize, in_unit, partial_path
 
+Lengths = tuple[int, int, int]
 CHUNK = 256  # pixels, along y and x
 SHARD = 1024  # pixels, along y and x
 CHUNK_DEPTH = 16  # planes, at most
@@ -63,6 +65,8 @@ class NgffWriter:
         self._record = record
         try:
             if resume:
+                for litter in self.partial.rglob("*.partial"):  # left by a write that was killed
+                    litter.unlink()
                 self._group = zarr.open_group(self.partial, mode="r+")
             else:
                 if self.partial.exists():
@@ -119,6 +123,29 @@ class NgffWriter:
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
 
+    def resize(self, info: VolumeInfo) -> None:
+        """Let the image have the planes and lengths of ``info``, planes that are new still empty.
+
+        From then on viewers open it, without a pyramid until ``finish``. Planes that it keeps stay as they are.
+        """
+        try:
+            self._info = info
+            if self._level0.shape[-3] != info.shape[0]:
+                self._level0.resize((*self._level0.shape[:-3], *info.shape))
+            attributes = self._metadata([(1, 1, 1)])
+            if self._group.attrs.asdict() != attributes:
+                self._group.attrs.put(attributes)
+        except OSError as error:
+            raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def read(self, z: range, stack: int = 0) -> Planes:
+        """Read planes z that were written -> (len(z), Y, X)."""
+        place: Any = (*self._place(stack), slice(z.start, z.stop))
+        try:
+            return np.asarray(self._level0[place])
+        except OSError as error:
+            raise OutputError(f"cannot read {self.partial} ({error.strerror or error})") from error
+
     def _sync(self, z: int, count: int, stack: int) -> None:
         """Wait until the chunks or shards of some planes of level 0 are on disk."""
         depth = (self._level0.shards or self._level0.chunks)[-3]
@@ -140,32 +167,24 @@ class NgffWriter:
             with zarr.config.set(ALL_CHUNKS):
                 factors = self._build_pyramid()
             self._group.attrs.update(self._metadata(factors))
+            finest = self.partial / "0"  # whose chunks were waited for when they were written
+            sync_files(path for path in self.partial.rglob("*") if finest not in path.parent.parents)
             replace_folder(self.partial, self.path)
         except OSError as error:
             raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
 
     def _build_pyramid(self) -> list[tuple[int, int, int]]:
         """Make the coarser levels from the finer ones, block by block; returns each level's total factors (z, y, x)."""
-        size = self._info.voxel_size
-        lengths = np.array([v or 1.0 for v in (size.z, size.y, size.x)])
-        factors, source, shape = [(1, 1, 1)], self._level0, np.array(self._info.shape)
-        while max(shape[1:]) > SMALLEST_LEVEL:
-            now = lengths * factors[-1]
-            finest = min(length for length, n in zip(now[1:], shape[1:], strict=True) if n > 1)
-            step = np.where((now <= 1.5 * finest) & (shape > 1), 2, 1)  # the axes that are still fine
-            shape = -(-shape // step)
-            name = len(factors)
-            if str(name) in self._group:
-                del self._group[str(name)]
-            target = self._create_level(name, (int(shape[0]), int(shape[1]), int(shape[2])))
+        levels, source = level_shapes(self._info), self._level0
+        for number, ((_, before), (shape, now)) in enumerate(pairwise(levels), start=1):
+            if str(number) in self._group:
+                del self._group[str(number)]
+            target = self._create_level(number, shape)
+            step = (now[0] // before[0], now[1] // before[1], now[2] // before[2])
             for stack in range(self._info.stacks):
-                place = self._place(stack)
-                fill_level(source, target, (int(step[0]), int(step[1]), int(step[2])), self.z_chunk, place)
-            factors.append(
-                (int(factors[-1][0] * step[0]), int(factors[-1][1] * step[1]), int(factors[-1][2] * step[2]))
-            )
+                fill_level(source, target, step, self.z_chunk, self._place(stack))
             source = target
-        return factors
+        return [factors for _, factors in levels]
 
     def _metadata(self, factors: list[tuple[int, int, int]]) -> dict[str, Any]:
         """NGFF attributes, built and checked by yaozarrs."""
@@ -229,6 +248,25 @@ class NgffWriter:
     def discard(self) -> None:
         """Remove the partial folder."""
         shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def level_shapes(info: VolumeInfo) -> list[tuple[Lengths, Lengths]]:
+    """The levels of a pyramid, the finest first: shape of one stack, and total factors, both (z, y, x)."""
+    lengths = np.array([v or 1.0 for v in (info.voxel_size.z, info.voxel_size.y, info.voxel_size.x)])
+    levels: list[tuple[Lengths, Lengths]] = [(info.shape, (1, 1, 1))]
+    while max(levels[-1][0][1:]) > SMALLEST_LEVEL:
+        shape, factors = map(np.array, levels[-1])
+        now = lengths * factors
+        finest = min(length for length, n in zip(now[1:], shape[1:], strict=True) if n > 1)
+        step = np.where((now <= 1.5 * finest) & (shape > 1), 2, 1)  # the axes that are still fine
+        levels.append((as_lengths(-(-shape // step)), as_lengths(factors * step)))
+    return levels
+
+
+def as_lengths(values: NDArray[np.int64]) -> Lengths:
+    """Three whole numbers."""
+    z, y, x = (int(value) for value in values)
+    return z, y, x
 
 
 def fill_level(

@@ -1,5 +1,6 @@
 """What is decided and checked about an output before it is created, and its creation."""
 
+import math
 import re
 import shutil
 from collections.abc import Mapping
@@ -9,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from zinterp.errors import BadOptionError, OutputError, OutputExistsError
-from zinterp.io.folders import can_write, holds_only_levels, holds_only_slices
+from zinterp.io.folders import bytes_in, can_write, holds_only_levels, holds_only_slices
 from zinterp.io.formats import FORMATS, OUTPUT_FORMATS, SLICES, SUFFIXES, OutputOptions
 from zinterp.io.paths import format_of
-from zinterp.volume import VolumeInfo, VolumeWriter, readable
+from zinterp.volume import GrowingWriter, VolumeInfo, VolumeWriter, partial_path, readable
 
 SINGLE = ("mrc", *SLICES)
 """Formats that hold one channel and time."""
@@ -117,9 +118,17 @@ def create_volume(path: Path, info: VolumeInfo, options: OutputOptions, record: 
     return create(path, replace(info, format=options.format), options, record)
 
 
+def create_growing(path: Path, info: VolumeInfo, options: OutputOptions, record: Mapping[str, object]) -> GrowingWriter:
+    """Create an OME-Zarr image that is to grow, or go on in the one that is there; see ``create_volume``."""
+    from zinterp.io.ngff_writer import NgffWriter
+
+    check_target(path, info, overwrite=options.overwrite, resume=options.resume)
+    return NgffWriter(path, info, version=options.ngff, z_chunk=options.z_chunk, record=record, resume=options.resume)
+
+
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Refuse an output that is there already and is not to be replaced."""
-    if path.exists() and not overwrite and not is_empty(path):
+    if is_taken(path) and not overwrite:
         raise OutputExistsError(f"{path} exists already: give --overwrite to replace it, or another -o")
 
 
@@ -131,6 +140,8 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
             f"{path} is there, and was not written by zinterp as {info.format} or holds other things too: move it, or "
             "choose another -o"
         )
+    if (partial := partial_path(path)).is_symlink():
+        raise OutputError(f"{partial} is a link, which writing would follow, expected none there: remove it")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
@@ -138,12 +149,21 @@ def check_target(path: Path, info: VolumeInfo, *, overwrite: bool, resume: bool)
         )
     if reason := can_write(folder):
         raise OutputError(f"the folder {folder} may not be written ({reason}): choose another -o")
-    free = shutil.disk_usage(folder).free
-    if info.bytes > free and not resume:
+    needed, free = bytes_on_disk(info), shutil.disk_usage(folder).free + bytes_in(partial_path(path))
+    if needed > free and not resume:
         raise OutputError(
-            f"the output {path.name} needs {readable(info.bytes)} and {folder} has {readable(free)} free: "
+            f"the output {path.name} needs {readable(needed)} and {folder} has {readable(free)} free: "
             "free some space or choose another -o"
         )
+
+
+def bytes_on_disk(info: VolumeInfo) -> int:
+    """The room that a volume of a format takes, uncompressed; of OME-Zarr with its pyramid, but for a few per mille."""
+    if info.format == "ome-zarr":
+        from zinterp.io.ngff_writer import level_shapes
+
+        return sum(math.prod(shape) for shape, _ in level_shapes(info)) * info.dtype.itemsize * info.stacks
+    return info.bytes
 
 
 def is_replaceable(path: Path, format: str) -> bool:
@@ -153,6 +173,11 @@ def is_replaceable(path: Path, format: str) -> bool:
     if format in SLICES:
         return holds_only_slices(path)
     return holds_only_levels(path) if FORMATS[format].folder else path.is_file()
+
+
+def is_taken(path: Path) -> bool:
+    """Whether there is something in the place of an output."""
+    return path.exists() and not is_empty(path)
 
 
 def is_empty(path: Path) -> bool:

@@ -5,6 +5,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from zinterp.io.limits import check_regular
+
 logger = logging.getLogger(__name__)
 
 LONGEST = 2**26  # characters: none that we write comes near it
@@ -42,6 +44,7 @@ def parse_record(text: str, path: Path) -> dict[str, Any] | None:
 def read_json(path: Path) -> object:
     """What a file of JSON holds; None if it is not there, and with a warning if it is damaged."""
     try:
+        check_regular(path)
         if path.stat().st_size > LONGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
         return parse_json(path.read_text(encoding="utf-8"))

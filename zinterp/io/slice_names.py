@@ -18,6 +18,9 @@ from zinterp.volume import MICROMETRES, exact, ranges
 
 logger = logging.getLogger(__name__)
 
+Say = Callable[..., None]
+"""How a caller is told of what is odd: a level of ``logging``, a message with its arguments."""
+
 WORDS = {"A", "in", "m"}  # which in a name are more often something else than units
 UNITS = "|".join(sorted(set(MICROMETRES) - WORDS, key=len, reverse=True))
 Z_POSITION = re.compile(rf"(?<![^\W\d_])[zZ]\s*=\s*([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)\s*({UNITS})(?![^\W\d_])")
@@ -205,7 +208,7 @@ def positions(names: Sequence[str]) -> tuple[Fraction, ...] | None:
     )
 
 
-def rising_positions(names: Sequence[str], path: Path) -> tuple[Fraction, ...] | None:
+def rising_positions(names: Sequence[str], path: Path, *, say: Say = logger.log) -> tuple[Fraction, ...] | None:
     """The positions in the names of the slices at ``path``, their distances from the first where they fall.
 
     None where there are none, or they are not in the names' order.
@@ -216,13 +219,17 @@ def rising_positions(names: Sequence[str], path: Path) -> tuple[Fraction, ...] |
     depths = tuple(found[0] - position for position in found)
     if is_rising(depths):
         return depths
-    logger.warning(
-        "%s: the z positions in the names neither rise nor fall from slice to slice: they are left out", path
+    say(
+        logging.WARNING,
+        "%s: the z positions in the names neither rise nor fall from slice to slice: they are left out",
+        path,
     )
     return None
 
 
-def places(numbers: Sequence[int] | None, path: Path, *, fill: bool) -> tuple[Fraction, ...] | None:
+def places(
+    numbers: Sequence[int] | None, path: Path, *, fill: bool, say: Say = logger.log
+) -> tuple[Fraction, ...] | None:
     """Where planes lie by their numbers, in plane distances; None where none lacks or gaps are not to be filled.
 
     Raises
@@ -242,14 +249,16 @@ def places(numbers: Sequence[int] | None, path: Path, *, fill: bool) -> tuple[Fr
             "expected one number that rises: rename the slices"
         )
     if reason or numbers is None:
-        logger.warning("%s: numbering is irregular (%s), taking the planes as evenly spaced", path, reason)
+        message = "%s: numbering is irregular (%s), taking the planes as evenly spaced"
+        say(logging.WARNING, message, path, reason)
         return None
     lacking = missing(numbers)
     if not lacking:
         return None
     gaps = f"{len(lacking)} plane{'s are' if len(lacking) > 1 else ' is'} missing ({ranges(lacking, step(numbers))})"
     if not fill:
-        logger.warning("%s: %s, and those beside count as neighbours: --fill-gaps makes the missing planes", path, gaps)
+        message = "%s: %s, and those beside count as neighbours: --fill-gaps makes the missing planes"
+        say(logging.WARNING, message, path, gaps)
         return None
-    logger.info("%s: %s, and will be made", path, gaps)
+    say(logging.INFO, "%s: %s, and will be made", path, gaps)
     return tuple(Fraction(number - numbers[0], step(numbers)) for number in numbers)

@@ -1,11 +1,10 @@
 """Reading folders of slices: one TIFF or PNG file a plane, as microscopes write them."""
 
-import json
 import logging
 import math
+import operator
 import os
 import re
-import struct
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,12 +19,14 @@ from PIL import PngImagePlugin
 
 from zinterp.errors import BadVolumeError, InputError, reason_of
 from zinterp.io import slice_names
+from zinterp.io.limits import DAMAGE, check_density, check_regular, check_size, room_for
 from zinterp.io.paths import SIDECAR, is_pattern
-from zinterp.io.record import checked_record, read_json
+from zinterp.io.record import checked_record, parse_json, read_json
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.slice_pixels import length_clues, warn_of_other_pixels
 from zinterp.io.tiff import check_colours, count_colours, reading, rows_to_read
 from zinterp.io.tiff_metadata import PRINT_DPI, FoundVoxelSize, find_voxel_size
+from zinterp.io.tiff_pages import check_images, check_pages
 from zinterp.io.vendors import image_rows
 from zinterp.positions import spacing
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, VoxelSize
@@ -92,6 +93,8 @@ class SlicesReader(Closing):
     path : Path
         A folder, or a pattern of file names, as in ``run/*.tif``.
     options : InputOptions
+    files : sequence of Path or None
+        The slices to take, in order, where it is known which of those at ``path`` they are; None finds them.
 
     Raises
     ------
@@ -102,47 +105,80 @@ class SlicesReader(Closing):
         ``fill_gaps`` needs them.
     """
 
-    def __init__(self, path: Path, options: InputOptions) -> None:
+    def __init__(self, path: Path, options: InputOptions, files: Sequence[Path] | None = None) -> None:
         select(path, options)
-        self._files, kind = find_slices(path)
-        self._png = kind == "PNG"
-        first, count = self._files[0], len(self._files)
+        self._files = find_slices(path) if files is None else list(files)
+        self._png = is_png(self._files[0])
+        first = self._files[0]
         if self._png:
             header = common({file: png_header(file) for file in self._files})
-            found = png_lengths(first)
+            found = read_lengths(first)
         else:
             headers, found = tiff_headers(self._files, path, options)
             header = common(headers)
             with open_tiff(first) as tif:
                 rows_to_read(tif, header.height, path, options)
                 check_colours(tif.pages.first, path)
-        found = place(path, [f.name for f in self._files], header, found, options) if count > 1 else found
         self._header = header
-        self.info = VolumeInfo(
-            shape=(count, header.rows, header.width),
-            dtype=header.dtype,
-            voxel_size=found.size,
-            voxel_size_source=found.source,
-            unit=found.unit,
-            format="png-slices" if self._png else "tiff-slices",
-            origin=found.origin,
-            places=found.places,
-            measured=found.measured,
-        )
+        check_size(path, (len(self._files), header.height, header.width), header.dtype)
+        plane = header.height * header.width * header.dtype.itemsize
+        check_density(path, len(self._files) * plane, sum(file.stat().st_size for file in self._files), at_a_time=plane)
+        self.info = volume_info(path, [file.name for file in self._files], header, found, options)
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z -> (len(z), Y, X)."""
-        planes = np.empty((len(z), *self.info.shape[1:]), self.info.dtype)
+        planes = room_for(self._files[0].parent, (len(z), *self.info.shape[1:]), self.info.dtype)
         for i, k in enumerate(z):
-            plane = read_png(self._files[k]) if self._png else read_tiff(self._files[k])
-            if plane.shape != (self._header.height, self._header.width):
-                raise InputError(f"{self._files[k]} is no longer {self._header}: it was changed while being read")
-            planes[i] = plane[: self._header.rows]
+            planes[i] = read_slice(self._files[k], self._header)
         return planes
 
 
-def find_slices(path: Path) -> tuple[list[Path], str]:
-    """The slices of a folder or pattern in their natural order, and whether they are TIFF or PNG."""
+def volume_info(
+    path: Path,
+    names: Sequence[str],
+    header: Header,
+    found: Lengths,
+    options: InputOptions,
+    say: slice_names.Say = slice_names.logger.log,
+) -> VolumeInfo:
+    """The volume that slices of these names make, in their order, and what is to be said about their names."""
+    found = place(path, names, header, found, options, say) if len(names) > 1 else found
+    return VolumeInfo(
+        shape=(len(names), header.rows, header.width),
+        dtype=header.dtype,
+        voxel_size=found.size,
+        voxel_size_source=found.source,
+        unit=found.unit,
+        format="png-slices" if is_png(Path(names[0])) else "tiff-slices",
+        origin=found.origin,
+        places=found.places,
+        measured=found.measured,
+    )
+
+
+def is_png(path: Path) -> bool:
+    """Whether a slice is PNG rather than TIFF, by its name."""
+    return KINDS[path.suffix.lower()] == "PNG"
+
+
+def read_slice(path: Path, header: Header) -> Planes:
+    """The one plane of a file that has this header, without its data bar, (Y, X)."""
+    plane = read_png(path) if is_png(path) else read_tiff(path)
+    if plane.shape != (header.height, header.width):
+        raise InputError(f"{path} is no longer {header}: it was changed while being read")
+    return plane[: header.rows]
+
+
+def read_header(path: Path, options: InputOptions) -> Header:
+    """Check one file, of which only the header is read."""
+    if is_png(path):
+        return png_header(path)
+    with open_tiff(path) as tif:
+        return tiff_header(tif, path, options)
+
+
+def find_slices(path: Path) -> list[Path]:
+    """The slices of a folder or pattern, all TIFF or all PNG, in their natural order."""
     try:
         entries = path.parent.glob(path.name) if is_pattern(path) else path.iterdir()
         slices = [f for f in entries if f.suffix.lower() in KINDS and f.name[0] != "."]
@@ -164,7 +200,7 @@ def find_slices(path: Path) -> tuple[list[Path], str]:
             f"{path} holds {kinds['TIFF']} TIFF and {kinds['PNG']} PNG slices, expected one kind: give a pattern, "
             f"as in {folder / '*.tif'}"
         )
-    return [folder / name for name in slice_names.natural_order(names)], next(iter(kinds))
+    return [folder / name for name in slice_names.natural_order(names)]
 
 
 def common(headers: Mapping[Path, Header]) -> Header:
@@ -186,6 +222,7 @@ def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
         if not os.fstat(file.fileno()).st_size:
             raise InputError(f"{path} is empty, expected a TIFF slice: copy it again, or move it elsewhere")
         with tifffile.TiffFile(file, name=path.name) as tif:
+            check_pages(tif, path)
             yield tif
 
 
@@ -200,7 +237,20 @@ def tiff_headers(files: Sequence[Path], path: Path, options: InputOptions) -> tu
                 sizes[clues] = (file, find_voxel_size(tif))
     warn_of_other_pixels(path, [(file.name, found.size) for file, found in sizes.values()])
     _, found = next(iter(sizes.values()))
-    return headers, Lengths(found.size, found.source, found.unit, found.origin)
+    return headers, tiff_lengths(found)
+
+
+def tiff_lengths(found: FoundVoxelSize) -> Lengths:
+    """What a TIFF file says of its lengths."""
+    return Lengths(found.size, found.source, found.unit, found.origin)
+
+
+def read_lengths(path: Path) -> Lengths:
+    """What one file says of its lengths."""
+    if is_png(path):
+        return png_lengths(path)
+    with open_tiff(path) as tif:
+        return tiff_lengths(find_voxel_size(tif))
 
 
 def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> Header:
@@ -212,9 +262,10 @@ def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> He
             "name the file itself"
         )
     count_colours(page, path)
+    kind = getattr(page.photometric, "name", page.photometric)
     if page.axes != "YX" or page.photometric == tifffile.PHOTOMETRIC.RGB:
         raise BadVolumeError(
-            f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {page.photometric.name}), expected a "
+            f"{path} is a colour image (axes {page.axes}, shape {page.shape}, {kind}), expected a "
             "grey plane: convert the slices to 8 or 16 bit grey first"
         )
     if page.dtype is None:
@@ -222,7 +273,7 @@ def tiff_header(tif: tifffile.TiffFile, path: Path, options: InputOptions) -> He
     end = max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
     if end > tif.filehandle.size:
         raise InputError(f"{path} has {tif.filehandle.size} bytes, expected {end}: it was cut short; copy it again")
-    height, width = page.shape
+    height, width = map(operator.index, page.shape)  # of a damaged file these may be anything
     rows = None if options.keep_databar else image_rows(tif)
     white_is_0 = page.photometric == tifffile.PHOTOMETRIC.MINISWHITE
     return Header(height, width, page.dtype.newbyteorder("="), rows or height, white_is_0)
@@ -247,6 +298,7 @@ def count_planes(tif: tifffile.TiffFile) -> int:
 def read_tiff(path: Path) -> Planes:
     """The one plane of a file."""
     with open_tiff(path) as tif:
+        check_images(tif.pages.first, path)
         return np.asarray(tif.pages.first.asarray())
 
 
@@ -269,7 +321,7 @@ def open_png(path: Path) -> Iterator[PngImagePlugin.PngImageFile]:
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected a PNG slice: check the path") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, MemoryError) as error:
+    except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(f"{path} cannot be read as PNG ({reason}): it is damaged or something else") from error
 
@@ -302,20 +354,27 @@ def read_png(path: Path) -> Planes:
         return np.asarray(image).astype(PNG_DTYPES[image.mode], copy=False)
 
 
-def place(path: Path, names: Sequence[str], header: Header, found: Lengths, options: InputOptions) -> Lengths:
+def place(
+    path: Path,
+    names: Sequence[str],
+    header: Header,
+    found: Lengths,
+    options: InputOptions,
+    say: slice_names.Say,
+) -> Lengths:
     """Add what the names say, and what a folder that was written by us says about itself."""
     folder = path.parent if is_pattern(path) else path
     slice_names.check_one_series(names, path, folder)
     numbers = slice_names.numbers(names)
     if own := read_sidecar(folder / SIDECAR, names, header):
         found = part_of(own, numbers) if numbers else own
-    elif measured := slice_names.rising_positions(names, path):
+    elif measured := slice_names.rising_positions(names, path, say=say):
         distance, _ = spacing(measured, rounded=True)
         source = f"{found.source} and file names" if found.size.y or found.size.x else "file names"
         found = replace(found, size=replace(found.size, z=float(distance)), source=source, measured=measured)
         if numbers is None and not options.fill_gaps:
             return found
-    return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps))
+    return replace(found, places=slice_names.places(numbers, path, fill=options.fill_gaps, say=say))
 
 
 def part_of(whole: Lengths, numbers: Sequence[int]) -> Lengths:
@@ -333,7 +392,8 @@ def read_sidecar(path: Path, names: Sequence[str], header: Header) -> Lengths | 
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        check_regular(path)
+        content: Any = parse_json(path.read_text(encoding="utf-8"))
         z, y, x = (None if v is None else float(v) for v in content[SIZE])
         size = VoxelSize(z, y, x)
         origin = content[ORIGIN] and tuple(map(float, content[ORIGIN]))
@@ -351,10 +411,10 @@ def read_sidecar(path: Path, names: Sequence[str], header: Header) -> Lengths | 
             *(path, written.dtype, written.shape),
         )
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise InputError(
-            f"{path} cannot be read ({error}), expected what zinterp wrote about these slices: remove it to go by the "
-            "slices alone"
+            f"{path} cannot be read ({reason_of(error)}), expected what zinterp wrote about these slices: remove it to "
+            "go by the slices alone"
         ) from error
 
 

@@ -1,5 +1,6 @@
 """Writing folders of slices: one TIFF or PNG file a plane, and a file that says what they are."""
 
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import tifffile
 from PIL import Image
 
 from zinterp.errors import OutputError
-from zinterp.io.folders import replace_folder
+from zinterp.io.folders import replace_folder, sync_folder
 from zinterp.io.paths import SIDECAR
 from zinterp.io.slices import DIGITS, ORIGIN, RECORD, SIZE
 from zinterp.io.tiff import IMAGEJ_DTYPES, IMAGEJ_UNITS
@@ -153,6 +154,7 @@ class SlicesWriter:
                 (self.partial / name).unlink()
             if record is not None:
                 self._describe(record)
+            sync_folder(self.partial)
             replace_folder(self.partial, self.path)
         except OutputError:
             raise
@@ -165,3 +167,10 @@ class SlicesWriter:
     def discard(self) -> None:
         """Remove the partial folder."""
         shutil.rmtree(self.partial, ignore_errors=True)
+
+
+def slice_bytes(plane: Planes) -> bytes:
+    """A plane (Y, X) as a microscope stores it: an uncompressed TIFF file."""
+    file = io.BytesIO()
+    tifffile.imwrite(file, plane, photometric="minisblack", metadata=None)
+    return file.getvalue()

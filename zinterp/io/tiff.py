@@ -1,8 +1,8 @@
 """TIFF stacks: multi-page, ImageJ hyperstacks, OME-TIFF, BigTIFF, either byte order, any compression."""
 
 import logging
+import math
 import os
-import struct
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +14,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from zinterp.errors import BadVolumeError, InputError, OutputError, reason_of
+from zinterp.io.folders import replace_file
+from zinterp.io.limits import DAMAGE, check_density, check_size, room_for
 from zinterp.io.record import parse_record
 from zinterp.io.selection import InputOptions, select
 from zinterp.io.tiff_metadata import find_voxel_size
+from zinterp.io.tiff_pages import check_images, check_pages
 from zinterp.io.tiff_record import padded, record_text, replace_record
 from zinterp.io.vendors import image_rows
 from zinterp.volume import MICROMETRES, Closing, Planes, VolumeInfo, decimal, in_unit, partial_path
@@ -39,6 +42,7 @@ class TiffReader(Closing):
         try:
             with reading(path):
                 self._tif = tifffile.TiffFile(self._file, name=path.name)
+                check_pages(self._tif, path)
                 self._open(path, options)
         except BaseException:
             self._file.close()
@@ -73,7 +77,7 @@ class TiffReader(Closing):
         index = index.transpose(*order, *(i for i in range(len(names)) if i not in order))
         self._pages = index.reshape(times, channels, -1)
         self._series = series
-        height, width = (int(n) for n in series.shape[-2:])
+        self._page_shape = height, width = int(series.shape[-2]), int(series.shape[-1])
         self._rows = rows_to_read(self._tif, height, path, options)
         self._check_extent(path)
         found = find_voxel_size(self._tif)
@@ -91,13 +95,14 @@ class TiffReader(Closing):
             time_step=found.time_step,
             origin=found.origin,
         )
-        self._page_shape = (height, width)
 
     def _check_extent(self, path: Path) -> None:
-        """Refuse a file that ends before its pixels do, without reading any."""
-        size = self._tif.filehandle.size
-        if self._series.dataoffset is not None:
-            end = self._series.dataoffset + self._series.nbytes
+        """Refuse a file that ends before its pixels do, or declares far more than it holds, without reading any."""
+        size, series = self._tif.filehandle.size, self._series
+        depth, stacks = self._pages.shape[-1], self._stacks()
+        check_size(path, (depth, *self._page_shape), np.dtype(series.dtype), stacks=stacks)
+        if series.dataoffset is not None:
+            end = series.dataoffset + series.nbytes
         else:
             pages = [self._series.pages[int(i)] for stack in range(self._stacks()) for i in self._planes(stack)]
             if None in pages:
@@ -107,6 +112,8 @@ class TiffReader(Closing):
                 )
             ends = (o + n for p in pages for o, n in zip(p.dataoffsets, p.databytecounts, strict=False))
             end = max(ends, default=0)
+            plane = math.prod(self._page_shape) * np.dtype(series.dtype).itemsize
+            check_density(path, depth * stacks * plane, stored_bytes(pages, size), at_a_time=plane)
         if end > size:
             raise InputError(f"{path} has {size} bytes, expected {end}: it was cut short; copy it again")
 
@@ -120,7 +127,8 @@ class TiffReader(Closing):
 
     def read(self, z: range, stack: int = 0) -> Planes:
         """Read planes z of a stack -> (len(z), Y, X)."""
-        planes, pages = np.empty((len(z), *self.info.shape[1:]), self.info.dtype), self._planes(stack)
+        planes = room_for(self._path, (len(z), *self.info.shape[1:]), self.info.dtype)
+        pages = self._planes(stack)
         with reading(self._path):
             for i, k in enumerate(z):
                 planes[i] = self._plane(int(pages[k]))
@@ -130,6 +138,7 @@ class TiffReader(Closing):
         """One plane in the file's byte order."""
         series, (height, width) = self._series, self._page_shape
         if series.dataoffset is None:
+            check_images(series.pages[index], self._path)
             return np.asarray(series.pages[index].asarray()).reshape(height, width)[: self._rows]
         dtype = np.dtype(series.dtype).newbyteorder(self._tif.byteorder)
         offset = series.dataoffset + index * height * width * dtype.itemsize
@@ -139,6 +148,11 @@ class TiffReader(Closing):
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def stored_bytes(pages: Sequence[Any], size: int) -> int:
+    """Bytes that pages take in a file of some size; where they share them, these count once at most."""
+    return min(sum(sum(page.databytecounts) for page in pages), size)
 
 
 def rows_to_read(tif: tifffile.TiffFile, rows: int, path: Path, options: InputOptions) -> int:
@@ -172,12 +186,13 @@ def reading(path: Path) -> Iterator[None]:
     log.addHandler(complaints)
     propagate, log.propagate = log.propagate, False
     try:
-        yield
+        with np.errstate(all="ignore"):  # which tifffile computes with what damaged tags say
+            yield
     except (BadVolumeError, InputError):
         raise
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist, expected a TIFF stack: check the path") from error
-    except (OSError, ValueError, IndexError, KeyError, TypeError, RuntimeError, struct.error, MemoryError) as error:
+    except DAMAGE as error:
         reason = reason_of(error)
         raise InputError(f"{path} cannot be read as TIFF ({reason}): it is damaged or something else") from error
     finally:
@@ -235,7 +250,8 @@ def count_colours(page: Any, path: Path) -> int:
     """How many entries of a colour map are not the grey level of their value; more than a quarter are refused."""
     if page.photometric != tifffile.PHOTOMETRIC.PALETTE:
         return 0
-    colours = np.zeros((3, 0), np.int64) if page.colormap is None else page.colormap.astype(np.int64)
+    known = page.colormap is not None and page.colormap.shape[-1] <= 2**16  # a longer one is damaged
+    colours = page.colormap.astype(np.int64) if known else np.zeros((3, 0), np.int64)
     entries = colours.shape[-1]
     off = abs(colours // (2**16 // max(entries, 1)) - np.arange(entries)) > entries // 256  # 255 is 65280 or 65535
     count = int(off.any(axis=0).sum())
@@ -337,7 +353,7 @@ class TiffWriter:
                 self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
-            os.replace(self.partial, self.path)
+            replace_file(self.partial, self.path)
         except OutputError:
             raise
         except OSError as error:

@@ -206,9 +206,9 @@ def choose_sizes(info: VolumeInfo, grid: ZGrid, options: UpsampleOptions, needs:
 
 
 def with_smaller_tiles(job: Job, options: UpsampleOptions) -> Job | None:
-    """The same job with tiles of half the edge, None if these would be smaller than ever makes sense."""
-    edge = max(job.layout.tile) // 2
-    if edge < max(SMALLEST_TILE, 2 * job.layout.overlap):
+    """The same job with tiles of half the edge, or the least that makes sense; None if they are as small as that."""
+    edge = max(max(job.layout.tile) // 2, SMALLEST_TILE, 2 * job.layout.overlap)
+    if edge >= max(job.layout.tile):
         return None
     try:
         layout = choose_tiles(job.source, replace(options, tile=edge), job.needs, usable_memory(options))

@@ -1,6 +1,7 @@
 """A trained network as an interpolator: the one place where numpy becomes torch and back."""
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from zinterp.errors import BadOptionError, NoRoomError
 from zinterp.interpolators.base import Needs, Planes
 from zinterp.models.layers import Prediction
 
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch takes large pages where the system offers them
 Made = TypeVar("Made")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 GPU_BATCH = 4

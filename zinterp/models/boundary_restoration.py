@@ -7,14 +7,16 @@ multiple of how far the two acquired planes disagree: where they are equal nothi
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zinterp.models.layers import Prediction, local_mean, local_rms, starting_at_zero
-from zinterp.models.mirror_unet import FLOOR, MOST, WINDOW, Encoder, UpwardPath
+from zinterp.models.mirror_unet import CONVOLUTIONS, FLOOR, MOST, WINDOW, Encoder, UpwardPath
 from zinterp.models.motion import Size
+from zinterp.models.strips import cut, in_strips, upsampled_rows
 
 BOUND = 3.0  # no pixel is changed by more than this many times the local disagreement of the acquired planes
 
@@ -78,23 +80,35 @@ class BoundaryRestoration(nn.Module):
             The restored plane and the standard deviations of its errors, each (N, 1, H, W), float32.
         """
         disagreement = local_rms(neighbours[:, 1:] - neighbours[:, :1], WINDOW)  # (N, 1, H, W)
-        unit = disagreement.clamp(min=FLOOR)
         centred = plane - local_mean(plane, WINDOW)
         contrast = local_rms(centred, WINDOW).clamp(min=FLOOR)
-        scene = (centred / unit, centred / contrast, (sigma / unit).log(), (unit / contrast).log())
-        shared = [x.clamp(-MOST, MOST) for x in scene]
-        apart = ((neighbours - plane) / unit).clamp(-MOST, MOST)
-        seen = torch.cat((apart[:, :1], *shared, apart[:, 1:], *shared), dim=1)
-        decoded = self.decode(self.encoder(seen.contiguous(memory_format=torch.channels_last)), times)
-        with torch.autocast(plane.device.type, enabled=False):
-            both = torch.cat((self.head.weight, self.head.weight), dim=1)
-            missing, doubt = F.conv2d(decoded.float(), both, self.head.bias, padding=1).chunk(2, dim=1)
-            restored = plane + disagreement * BOUND * torch.tanh(missing / BOUND)
-            return Prediction(restored, sigma * torch.exp(torch.tanh(doubt)))
+
+        def seen(rows: range) -> Tensor:
+            unit, here = cut(disagreement, rows).clamp(min=FLOOR), cut(plane, rows)
+            middle, around, sure = cut(centred, rows), cut(contrast, rows), cut(sigma, rows)
+            scene = (middle / unit, middle / around, (sure / unit).log(), (unit / around).log())
+            shared = torch.cat(scene, dim=1).clamp_(-MOST, MOST)
+            apart = ((cut(neighbours, rows) - here) / unit).clamp_(-MOST, MOST)
+            return torch.cat((apart[:, :1], shared, apart[:, 1:], shared), dim=1)
+
+        features = self.encoder(seen, plane)
+        coarse = self.decode(features, times)
+
+        def finest(rows: range) -> Tensor:
+            decoded = self.decoder.refine(-1, upsampled_rows(coarse, rows, 2), cut(features[0], rows), times)
+            with torch.autocast(plane.device.type, enabled=False):
+                both = torch.cat((self.head.weight, self.head.weight), dim=1)
+                missing, doubt = F.conv2d(decoded.float(), both, self.head.bias, padding=1).chunk(2, dim=1)
+                restored = cut(plane, rows) + cut(disagreement, rows) * BOUND * torch.tanh(missing / BOUND)
+                return torch.cat((restored, cut(sigma, rows) * torch.exp(torch.tanh(doubt))), dim=1)
+
+        restored, deviations = in_strips(finest, plane.shape, reach=CONVOLUTIONS + 1).chunk(2, dim=1)
+        return Prediction(restored, deviations)
 
     def decode(self, features: list[Tensor], t: Tensor) -> Tensor:
-        """Features of each level and t (N,) -> (N, C_0, H, W)."""
+        """Features of each level and t (N,) -> what the finest level begins with, (N, C_0, H / 2, W / 2)."""
         x = self.decoder.start(features, t)
-        for i, skip in enumerate(features[-2::-1]):
-            x = self.decoder.refine(i, self.decoder.time[i](self.decoder.up(i, x) + skip, t))
-        return x
+        for i, skip in enumerate(features[-2:0:-1]):
+            x = self.decoder.level(i, self.decoder.narrow[i](x), partial(cut, skip), skip.shape, t)
+        narrowed: Tensor = self.decoder.narrow[-1](x)
+        return narrowed

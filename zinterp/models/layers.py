@@ -90,9 +90,11 @@ class TimeModulation(nn.Module):
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Modulate x, shape (N, C, H, W), by t, shape (N,), in [0, 1]."""
         distances = torch.stack((t, 1 - t), dim=1)[..., None]  # (N, 2, 1)
-        scale, shift = self.net(distances).chunk(2, dim=2)  # each (N, 2, C/2)
-        modulated: Tensor = x * (1 + scale.flatten(1)[..., None, None]) + shift.flatten(1)[..., None, None]
-        return modulated
+        scale, shift = self.net(distances).to(x.dtype).chunk(2, dim=2)  # each (N, 2, C/2)
+        rows = x.permute(0, 2, 3, 1).flatten(2)  # (N, H, W * C): long rows, as a few channels at a time are slow
+        scales, shifts = ((v.flatten(1).repeat(1, x.shape[3])[:, None]) for v in (1 + scale, shift))
+        modulated = torch.addcmul(shifts, rows, scales)
+        return modulated.view(len(x), x.shape[2], x.shape[3], x.shape[1]).permute(0, 3, 1, 2)
 
 
 def upsampled(x: Tensor, scale: int = 2) -> Tensor:
@@ -106,9 +108,12 @@ def local_mean(x: Tensor, window: int) -> Tensor:
     Block means are smoothed and interpolated back, which costs next to nothing for any window. H and W must be
     multiples of ``window``.
     """
-    blocks = F.avg_pool2d(x, window)
-    smooth = F.avg_pool2d(blocks, 3, stride=1, padding=1, count_include_pad=False)
-    return upsampled(smooth, window)
+    return upsampled(smoothed(F.avg_pool2d(x, window)), window)
+
+
+def smoothed(blocks: Tensor, size: int = 3) -> Tensor:
+    """Means over size x size blocks around each, of those that are there."""
+    return F.avg_pool2d(blocks, size, stride=1, padding=size // 2, count_include_pad=False)
 
 
 def local_rms(x: Tensor, window: int) -> Tensor:
@@ -118,30 +123,34 @@ def local_rms(x: Tensor, window: int) -> Tensor:
 
 def wide_mean(x: Tensor, window: int) -> Tensor:
     """Smooth mean of x over about thirteen windows, shape kept; see ``local_mean``."""
-    blocks = F.avg_pool2d(x, window)
-    for _ in range(2):
-        blocks = F.avg_pool2d(blocks, 7, stride=1, padding=3, count_include_pad=False)
-    return upsampled(blocks, window)
+    return upsampled(widely_smoothed(F.avg_pool2d(x, window)), window)
 
 
-def warp(x: Tensor, flow: Tensor, mode: str = "bilinear") -> Tensor:
+def widely_smoothed(blocks: Tensor) -> Tensor:
+    """Means over about 13 x 13 blocks around each, the nearest counting most."""
+    return smoothed(smoothed(blocks, 7), 7)
+
+
+def warp(x: Tensor, flow: Tensor, mode: str = "bilinear", top: int = 0) -> Tensor:
     """Sample x at each pixel plus its flow (backward warping), the border repeated.
 
     Parameters
     ----------
     x : Tensor, shape (N, C, H, W)
-    flow : Tensor, shape (N, 2, H, W), float32
-        Channel 0 is x, channel 1 is y, in pixels.
+    flow : Tensor, shape (N, 2, h, W), float32
+        Of all rows or some. Channel 0 is x, channel 1 is y, in pixels.
     mode : str
         ``bilinear`` or ``bicubic``.
+    top : int
+        Which row of x is the first that flow is of.
 
     Returns
     -------
-    Tensor, shape and dtype of x
+    Tensor, shape (N, C, h, W), dtype of x
         The arithmetic is float32.
     """
-    _, _, height, width = x.shape
-    rows = torch.arange(height, device=x.device, dtype=torch.float32)[:, None] + flow[:, 1]
+    height, width = x.shape[2:]
+    rows = torch.arange(top, top + flow.shape[2], device=x.device, dtype=torch.float32)[:, None] + flow[:, 1]
     columns = torch.arange(width, device=x.device, dtype=torch.float32) + flow[:, 0]
     grid = torch.stack(((2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1), dim=-1)  # (N, H, W, 2), in [-1, 1]
     return F.grid_sample(x.float(), grid, mode=mode, padding_mode="border", align_corners=False).to(x.dtype)

@@ -11,8 +11,10 @@ interpolation is a bounded multiple of the local bend. Three things follow, what
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +24,13 @@ from zinterp.models.layers import (
     MirrorConv2d,
     Prediction,
     TimeModulation,
-    local_mean,
-    local_rms,
+    smoothed,
     starting_at_zero,
     upsampled,
     warp,
-    wide_mean,
+    widely_smoothed,
 )
+from zinterp.models.strips import cut, in_strips, strips, upsampled_rows
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ FLOOR = 1e-5  # of the intensity range, under a grey level of 16 bit: the least 
 MOST = 10.0  # what the network sees never exceeds this many units
 STEEPEST = 2.5  # bends that are this many times the step count no more: of independent noise they are 1.7 times it
 REACH = 4.0  # pixels of a level, the most that it can add to the flow
+CONVOLUTIONS = 2  # of 3 x 3 pixels, of a level
 
 
 class Encoder(nn.Module):
@@ -74,13 +77,29 @@ class Encoder(nn.Module):
         self.first = nn.ModuleList(MirrorConv2d(a, b, 3) for a, b in zip(sources, channels, strict=True))
         self.second = nn.ModuleList(MirrorConv2d(b, b, 3) for b in channels)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
-        for level, (first, second) in enumerate(zip(self.first, self.second, strict=True)):
-            x = F.avg_pool2d(x, 2) if level else x
-            x = F.relu(second(F.relu(first(x))))  # (N, C_level, H / 2^level, W / 2^level)
-            features.append(x)
+    def forward(self, inputs: Callable[[range], Tensor], like: Tensor) -> list[Tensor]:
+        """Features of each level, (N, C_level, H / 2^level, W / 2^level), of inputs that are made some rows at a time.
+
+        ``like`` (N, any, H, W) says how many there are.
+        """
+        features = [in_strips(lambda rows: self.level(0, packed(inputs(rows))), like.shape, reach=CONVOLUTIONS)]
+        for level in range(1, len(self.first)):
+            features.append(self.pooled(level, features[-1]))
         return features
+
+    def pooled(self, level: int, finer: Tensor) -> Tensor:
+        """The features of a level of those of the one before."""
+        shape = (*finer.shape[:2], finer.shape[2] // 2, finer.shape[3] // 2)
+        return in_strips(
+            lambda rows: self.level(level, F.avg_pool2d(cut(finer, range(2 * rows.start, 2 * rows.stop)), 2)),
+            shape,
+            reach=CONVOLUTIONS,
+        )
+
+    def level(self, level: int, x: Tensor) -> Tensor:
+        """The convolutions of a level."""
+        x = F.relu(self.first[level](x), inplace=True)
+        return F.relu(self.second[level](x), inplace=True)
 
 
 class UpwardPath(nn.Module):
@@ -98,15 +117,20 @@ class UpwardPath(nn.Module):
 
     def start(self, features: list[Tensor], t: Tensor) -> Tensor:
         """The coarsest level, of the features of each level and t (N,)."""
-        return F.relu(self.bottom(self.bottom_time(features[-1], t)))
+        return F.relu(self.bottom(self.bottom_time(features[-1], t)), inplace=True)
 
-    def up(self, i: int, x: Tensor) -> Tensor:
-        """From one level to the next finer one, the i-th from below."""
-        return upsampled(self.narrow[i](x))
+    def level(self, i: int, coarse: Tensor, skip: Callable[[range], Tensor], shape: Sequence[int], t: Tensor) -> Tensor:
+        """A level of some shape, the i-th from below: of what comes from the coarser one, and the encoder's rows."""
+        return in_strips(
+            lambda rows: self.refine(i, upsampled_rows(coarse, rows, 2), skip(rows), t), shape, reach=CONVOLUTIONS
+        )
 
-    def refine(self, i: int, x: Tensor) -> Tensor:
-        """The convolutions of that level."""
-        return F.relu(x + self.second[i](F.relu(self.first[i](x))))
+    def refine(self, i: int, x: Tensor, skip: Tensor, t: Tensor) -> Tensor:
+        """The convolutions of a level, the i-th from below, at t (N,)."""
+        x = x + skip
+        x = self.time[i](x, t)
+        change = self.second[i](F.relu(self.first[i](x), inplace=True))
+        return F.relu(change.add_(x), inplace=True)
 
 
 class Decoder(UpwardPath):
@@ -120,27 +144,45 @@ class Decoder(UpwardPath):
         self.flow = nn.ModuleList(starting_at_zero(MirrorConv2d(c, 4, 3)) for c in channels[-2:0:-1])
         self.moved = starting_at_zero(MirrorConv2d(2 * context, channels[0], 3))
 
-    def forward(self, features: list[Tensor], t: Tensor, scene: "Scene") -> tuple[Tensor, Tensor]:
-        """Features of each level and t (N,) -> decoded features (N, C_0, H, W) and planes moved to t (N, 2c, H, W)."""
+    def coarse(self, features: list[Tensor], t: Tensor) -> tuple[Tensor, Tensor | None]:
+        """All levels but the finest, of features of each level and t (N,).
+
+        Returns what the finest level begins with, (N, C_0, H / 2, W / 2), and a flow (N, 4, H / 2, W / 2), or None if
+        there is no level between: from t to the plane before and to the one after, in pixels of the full resolution.
+        """
         x = self.start(features, t)
-        flow: Tensor | None = None  # (N, 4, h, w): from t to the plane before and to the one after, in pixels
-        planes = scene.planes
-        for i, skip in enumerate(features[-2::-1]):
-            finest = i == len(self.flow)
-            x = self.up(i, x)
-            if flow is not None:
-                flow = 2 * upsampled(flow)
-            if finest and flow is not None:
-                planes = scene.moved(flow)
-                x = x + self.moved(scene.differences(planes))
-            elif flow is not None:
-                skip = torch.cat([warp(half, f) for half, f in zip(skip.chunk(2, 1), flow.chunk(2, 1), strict=True)], 1)
-            x = self.time[i](x + skip, t)  # a line of its own: the former x is freed before the convolutions
-            x = self.refine(i, x)  # (N, C_level, H / 2^level, W / 2^level)
-            if not finest:
-                more = time_shares(t) * REACH * torch.tanh(self.flow[i](x).float() / REACH)
-                flow = more if flow is None else flow + more
-        return x, planes
+        flow: Tensor | None = None
+        for i, skip in enumerate(features[-2:0:-1]):
+            flow = None if flow is None else upsampled(flow)
+            x = self.moving_level(i, self.narrow[i](x), flow, skip, t)  # (N, C_level, H / 2^level, W / 2^level)
+            more = time_shares(t) * REACH * torch.tanh(self.flow[i](x).float() / REACH)
+            flow = 2 * (more if flow is None else flow + more)  # in pixels of the next level
+        return self.narrow[-1](x), flow
+
+    def moving_level(self, i: int, coarse: Tensor, flow: Tensor | None, skip: Tensor, t: Tensor) -> Tensor:
+        """A level, as ``level``, with features that the flow moves to t, once there is one."""
+        if flow is None:
+            return self.level(i, coarse, partial(cut, skip), skip.shape, t)
+        exact = skip.float()  # once, and not for each strip
+
+        def moved(rows: range) -> Tensor:
+            sides = zip(exact.chunk(2, dim=1), cut(flow, rows).chunk(2, dim=1), strict=True)
+            return packed(torch.cat([warp(side, f, top=rows.start).to(skip.dtype) for side, f in sides], dim=1))
+
+        return self.level(i, coarse, moved, skip.shape, t)
+
+    def finest(
+        self, coarse: Tensor, flow: Tensor | None, skip: Tensor, t: Tensor, scene: "Scene", rows: range
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Some rows of the finest level.
+
+        Returns decoded features (N, C_0, rows, W), planes moved to t (N, 2c, rows, W), how these bend (N, 1, rows, W).
+        """
+        x, planes, units = upsampled_rows(coarse, rows, 2), cut(scene.planes, rows), scene.units(rows)
+        if flow is not None:
+            planes = scene.moved(upsampled_rows(flow, rows, 2), units, rows)
+            x = x + self.moved(packed(scene.differences(planes, units)))
+        return self.refine(-1, x, cut(skip, rows), t), planes, units.roughness
 
 
 def time_shares(t: Tensor) -> Tensor:
@@ -148,59 +190,111 @@ def time_shares(t: Tensor) -> Tensor:
     return torch.stack((t, t, 1 - t, 1 - t), dim=1)[..., None, None]
 
 
+def packed(x: Tensor) -> Tensor:
+    """The same as convolutions take it: in the bits that they compute in, the channels of a pixel side by side."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        x = x.to(torch.get_autocast_dtype(kind))
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+class Units(NamedTuple):
+    """What values are divided by, (N, 1, rows, W): the local rms of the step from plane to plane, and of its bend."""
+
+    disagreement: Tensor
+    roughness: Tensor
+
+
 class Scene:
-    """Planes (N, 2c, H, W) and the units that they give for everything: steps, bends, contrast."""
+    """Planes (N, 2c, H, W) and the units that they give for everything: steps, bends, contrast.
+
+    What varies slowly is kept as means of blocks. Everything can be had for some rows, else is for all.
+    """
 
     def __init__(self, planes: Tensor) -> None:
-        c = self.context = planes.shape[1] // 2
+        self.context = planes.shape[1] // 2
         self.planes = planes
-        step = planes[:, c : c + 1] - planes[:, c - 1 : c]
-        near = bends(planes[:, c - 2 : c + 2])
-        self.disagreement = local_rms(step, WINDOW)  # (N, 1, H, W), of what changes from plane to plane
-        self.roughness = torch.minimum(local_rms(near, WINDOW), STEEPEST * self.disagreement)  # of how it bends
+        self._rows = range(planes.shape[2])
+        means = smoothed(self._block_means(self._first_look))
+        self._squares, self._mean = means[:, :2], means[:, 2:]  # of step and bend; of grey values
+        self._contrast = smoothed(self._block_means(lambda rows: self._centred(rows).square()))
+        self._fine = widely_smoothed(self._block_means(self._look_at_grain))  # squared: bend, step, plane
 
-    def differences(self, planes: Tensor) -> Tensor:
-        """Step and bends of planes (N, 2c, H, W) in these units, mirrored: (N, 2c, H, W), each half seen from it."""
+    def _block_means(self, function: Callable[[range], Tensor]) -> Tensor:
+        """Means over blocks of what is made of some rows, (N, C, H / 16, W / 16)."""
+        return torch.cat([F.avg_pool2d(function(rows), WINDOW) for rows in strips(self.planes.shape)], dim=2)
+
+    def _first_look(self, rows: range) -> Tensor:
+        near = self._near(rows)
+        squares = [x.square().mean(dim=1, keepdim=True) for x in (near[:, 2:3] - near[:, 1:2], bends(near))]
+        return torch.cat((*squares, self._middle(near)), dim=1)
+
+    def _look_at_grain(self, rows: range) -> Tensor:
+        seen = range(max(rows.start - 1, 0), min(rows.stop + 1, self._rows.stop))
+        near = self._near(seen)
+        first = rows.start - seen.start
+        fine = (near - mean_of_nine(near))[:, :, first : first + len(rows)]
+        kinds = (bends(fine), fine[:, 2:3] - fine[:, 1:2], fine[:, 1:3])
+        return torch.cat([x.square().mean(dim=1, keepdim=True) for x in kinds], dim=1)
+
+    def _near(self, rows: range) -> Tensor:
+        """The middle four planes."""
+        return cut(self.planes, rows)[:, self.context - 2 : self.context + 2]
+
+    def _middle(self, near: Tensor) -> Tensor:
+        """The mean of the middle two of four planes."""
+        return (near[:, 1:2] + near[:, 2:3]) / 2
+
+    def _centred(self, rows: range) -> Tensor:
+        return self._middle(self._near(rows)) - upsampled_rows(self._mean, rows, WINDOW)
+
+    def units(self, rows: range | None = None) -> Units:
+        """What changes from plane to plane and how that bends, (N, 1, rows, W)."""
+        step, bend = upsampled_rows(self._squares, rows or self._rows, WINDOW).sqrt_().chunk(2, dim=1)
+        return Units(step, torch.minimum(bend, STEEPEST * step))
+
+    def differences(self, planes: Tensor, units: Units) -> Tensor:
+        """Step and bends of planes (N, 2c, rows, W) in these units, mirrored, each half seen from it; same shape."""
         c = self.context
-        step = (planes[:, c : c + 1] - planes[:, c - 1 : c]) / self.disagreement.clamp(min=FLOOR)
-        bend = bends(planes) / self.roughness.clamp(min=FLOOR)
+        step = (planes[:, c : c + 1] - planes[:, c - 1 : c]) / units.disagreement.clamp(min=FLOOR)
+        bend = bends(planes) / units.roughness.clamp(min=FLOOR)
         seen = torch.cat((-step, bend[:, : c - 1].flip(1), step, bend[:, c - 1 :]), dim=1)
-        return seen.clamp(-MOST, MOST)
+        return seen.clamp_(-MOST, MOST)
 
-    def inputs(self) -> Tensor:
-        """What the encoder sees, (N, 2 (c + 5), H, W): differences, structure, and what kind of planes these are."""
-        c = self.context
-        first, second = self.planes[:, c - 1 : c], self.planes[:, c : c + 1]
-        middle = (first + second) / 2
-        centred = middle - local_mean(middle, WINDOW)
-        contrast = local_rms(centred, WINDOW).clamp(min=FLOOR)
-        disagreement, unit = self.disagreement.clamp(min=FLOOR), self.roughness.clamp(min=FLOOR)
-        scene = (centred / contrast, (disagreement / contrast).log(), (unit / disagreement).log(), self.grain())
-        kind = [x.clamp(-MOST, MOST) for x in scene]
-        before, after = self.differences(self.planes).chunk(2, dim=1)
-        return torch.cat((before, *kind, after, *kind), dim=1)
+    def inputs(self, rows: range | None = None) -> Tensor:
+        """What the encoder sees, (N, 2 (c + 5), rows, W): differences, structure, and what kind of planes these are."""
+        rows = rows or self._rows
+        units = self.units(rows)
+        contrast = upsampled_rows(self._contrast, rows, WINDOW).sqrt().clamp(min=FLOOR)
+        disagreement, unit = units.disagreement.clamp(min=FLOOR), units.roughness.clamp(min=FLOOR)
+        scene = (
+            self._centred(rows) / contrast,
+            (disagreement / contrast).log(),
+            (unit / disagreement).log(),
+            self.grain(rows),
+        )
+        kind = torch.cat(scene, dim=1).clamp_(-MOST, MOST)
+        before, after = self.differences(cut(self.planes, rows), units).chunk(2, dim=1)
+        return torch.cat((before, kind, after, kind), dim=1)
 
-    def grain(self) -> Tensor:
-        """How the finest structure bends and steps over a wide area, (N, 2, H, W): whether planes share their grain.
+    def grain(self, rows: range | None = None) -> Tensor:
+        """How the finest structure bends and steps over a wide area, (N, 2, rows, W): whether planes share their grain.
 
         Of independent noise the bend is sqrt(6), the step sqrt(2) times the deviation; noise that is correlated along z
         has less of both, and structure less still.
         """
-        c = self.context
-        near = self.planes[:, c - 2 : c + 2]
-        fine = near - F.avg_pool2d(near, 3, stride=1, padding=1, count_include_pad=False)
-        step, bend, plane = (
-            (wide_mean(x.square().mean(dim=1, keepdim=True), WINDOW) + FLOOR**2).log() / 2
-            for x in (fine[:, 2:3] - fine[:, 1:2], bends(fine), fine[:, 1:3])
-        )
+        powers = (upsampled_rows(self._fine, rows or self._rows, WINDOW) + FLOOR**2).log() / 2
+        bend, step, plane = powers.chunk(3, dim=1)
         return torch.cat((4 * (bend - step - math.log(3) / 2), 4 * (step - plane - math.log(2) / 2)), dim=1)
 
-    def moved(self, flow: Tensor) -> Tensor:
-        """The planes on either side moved by a flow (N, 4, H, W), by no more than a multiple of the local bend."""
-        c = self.context
-        planes = torch.cat((warp(self.planes[:, :c], flow[:, :2]), warp(self.planes[:, c:], flow[:, 2:])), dim=1)
-        most = BOUND * self.roughness
-        return self.planes + torch.minimum(torch.maximum(planes - self.planes, -most), most)
+    def moved(self, flow: Tensor, units: Units, rows: range | None = None) -> Tensor:
+        """The planes on either side moved by a flow (N, 4, rows, W), by no more than a multiple of the local bend."""
+        c, rows = self.context, rows or self._rows
+        here = cut(self.planes, rows)
+        sides = zip((self.planes[:, :c], self.planes[:, c:]), flow.chunk(2, dim=1), strict=True)
+        change = torch.cat([warp(side, f, top=rows.start) for side, f in sides], dim=1).sub_(here)
+        most = BOUND * units.roughness
+        return torch.minimum(torch.maximum(change, -most), most).add_(here)
 
 
 class MirrorUNet(nn.Module):
@@ -256,23 +350,46 @@ class MirrorUNet(nn.Module):
             Planes and standard deviations, each (N, K, H, W), float32.
         """
         scene = Scene(planes)
-        features = self.encoder(scene.inputs().contiguous(memory_format=torch.channels_last))
+        features = self.encoder(scene.inputs, planes)
         made = [self.synthesise(scene, features, t) for t in times.unbind(1)]
-        return Prediction(*(torch.stack(each, dim=1) for each in zip(*made, strict=True)))
+        return Prediction(*torch.stack(made, dim=2).unbind(1))
 
-    def synthesise(self, scene: Scene, features: list[Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
-        """One plane and its standard deviation (N, H, W) at depths t (N,); from the head on all is float32."""
-        decoded, planes = self.decoder(features, t, scene)
+    def synthesise(self, scene: Scene, features: list[Tensor], t: Tensor) -> Tensor:
+        """One plane and its standard deviation (N, 2, H, W) at depths t (N,); from the head on all is float32."""
+        coarse, flow = self.decoder.coarse(features, t)
+
+        def finest(rows: range) -> Tensor:
+            return self.finish(*self.decoder.finest(coarse, flow, features[0], t, scene, rows), t)
+
+        return in_strips(finest, scene.planes.shape, reach=CONVOLUTIONS + 2)  # and of moved planes, and the head
+
+    def finish(self, decoded: Tensor, planes: Tensor, roughness: Tensor, t: Tensor) -> Tensor:
+        """From what was decoded (N, C_0, rows, W) and planes moved to t, and how they bend, to plane and deviation."""
         with torch.autocast(planes.device.type, enabled=False):
             both = torch.cat((self.head.weight, self.head.weight), dim=1)
-            residual, blend, doubt = F.conv2d(decoded.float(), both, self.head.bias, padding=1).unbind(1)  # (N, H, W)
-            t = t[:, None, None]
+            made = F.conv2d(decoded.float(), both, self.head.bias, padding=1)
+            residual, blend, doubt = made.unbind(1)  # (N, rows, W)
+            t, roughness = t[:, None, None], roughness[:, 0]
             near = planes[:, self.context - 2 : self.context + 2]
             plane = near[:, 1] + t * (near[:, 2] - near[:, 1])
             plane = plane + 2 * torch.sigmoid(blend) * cubic_minus_linear(near, t)
-            plane = plane + scene.roughness[:, 0] * BOUND * torch.tanh(residual / BOUND)
-            sigma = scene.roughness[:, 0].clamp(min=FLOOR) * torch.exp(BOUND * torch.tanh(doubt / BOUND) - 1)
-            return plane, sigma
+            plane = plane + roughness * BOUND * torch.tanh(residual / BOUND)
+            sigma = roughness.clamp(min=FLOOR) * torch.exp(BOUND * torch.tanh(doubt / BOUND) - 1)
+            return torch.stack((plane, sigma), dim=1)
+
+
+def mean_of_nine(x: Tensor) -> Tensor:
+    """The mean of each pixel and its neighbours, of those that are there; quicker than pooling."""
+    total = x
+    for axis in (2, 3):
+        sums, length = total.clone(), x.shape[axis] - 1
+        sums.narrow(axis, 0, length).add_(total.narrow(axis, 1, length))
+        sums.narrow(axis, 1, length).add_(total.narrow(axis, 0, length))
+        sums.narrow(axis, 1, length - 1).div_(3)
+        for end in (0, length):
+            sums.narrow(axis, end, 1).div_(2)
+        total = sums
+    return total
 
 
 def bends(planes: Tensor) -> Tensor:

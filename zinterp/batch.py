@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,10 +15,10 @@ from zinterp.finished import find_difference, other_weights
 from zinterp.interpolators import Interpolator
 from zinterp.io import is_taken, on_disk, read_record, recorded_name
 from zinterp.job import default_target
-from zinterp.journal import forget, is_begun, is_ended
+from zinterp.journal import forget, is_begun, is_ended, locked
 from zinterp.options import UpsampleOptions
 from zinterp.outcome import Outcome
-from zinterp.pipeline import build_interpolator, held, make
+from zinterp.pipeline import build_interpolator, make
 from zinterp.run import Progress, ignore
 
 logger = logging.getLogger(__name__)
@@ -184,7 +185,7 @@ def take(
     Whether it is there is asked while it is locked, so that no other job can be about to make it.
     """
     try:
-        with held(target, options):
+        with locked(target) if options.share is None else nullcontext():  # shares hold what they must
             unfinished = options.resume and (is_begun(target) or is_ended(target))
             if skip_existing and is_taken(target) and not unfinished:
                 return leave(source, target, options), None

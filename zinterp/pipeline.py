@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,10 @@ def upsample(
     chosen = UpsampleOptions(**options)
     source = Path(source)
     target = Path(target) if target is not None else default_target(source, chosen)
-    with create_crew(chosen.workers, chosen.scheduler) as crew, held(target, chosen):
+    with (
+        create_crew(chosen.workers, chosen.scheduler) as crew,
+        locked(target) if chosen.share is None else nullcontext(),  # shares hold what they must
+    ):
         outcome = make(
             source,
             target,
@@ -104,11 +107,6 @@ def upsample(
     return target
 
 
-def held(target: Path, options: UpsampleOptions) -> AbstractContextManager[None]:
-    """Hold an output for one job; shares of one do that themselves."""
-    return locked(target) if options.share is None else nullcontext()
-
-
 def make(
     source: Path,
     target: Path,
@@ -120,7 +118,7 @@ def make(
     crew: Crew | None = None,
     given: Interpolator | None = None,
 ) -> Outcome | None:
-    """Make an output that is ``held``, or a share of it, of which there is no outcome yet; see ``upsample``.
+    """Make an output that is locked, or a share of one that is not, of which there is no outcome yet; see ``upsample``.
 
     The interpolator is built once it is known to be needed; ``given`` is one that the options do not name, for the
     processes of a crew.

@@ -1,8 +1,10 @@
 """Slabs on a cluster of any kind that dask.distributed runs on. The only file that knows dask."""
 
 import logging
+import socket
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -37,11 +39,15 @@ class DaskCrew:
     def __enter__(self) -> Self:
         try:
             from distributed import Client
+            from distributed.comm.addressing import get_address_host_port
         except ImportError as error:
             raise WorkerError(
                 "dask.distributed is not installed, which a scheduler needs: pip install 'zinterp[dask]'"
             ) from error
         try:
+            socket.create_connection(
+                get_address_host_port(self._address), PATIENCE_S
+            ).close()  # a client tries for long
             self._client = Client(self._address, timeout=PATIENCE_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise WorkerError(
@@ -64,12 +70,11 @@ class DaskCrew:
             If workers are lost again and again at one item.
         """
         from distributed import as_completed
-        from distributed import wait as until_done
         from distributed.scheduler import KilledWorker
 
         placed = self._client.submit(Placed, uuid.uuid4().hex, order, pure=False)  # made again where it is lost
         left = iter(items)
-        done = as_completed()
+        done = as_completed(loop=self._client.loop)
         under_way: dict[Any, int] = {}
         try:
             while True:
@@ -94,7 +99,7 @@ class DaskCrew:
                     answer.raise_again()
                 yield answer
         finally:
-            until_done(list(under_way))  # so that none writes when this is over
+            deque(done, maxlen=0)  # waited for, so that none writes when this is over
 
     def _room(self) -> int:
         """How many items may be under way."""

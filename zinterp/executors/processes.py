@@ -8,7 +8,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
+from functools import partial
+from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import TracebackType
@@ -204,6 +205,7 @@ def without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # which the first process would start, letting interrupts through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
@@ -232,7 +234,7 @@ def serve(line: Connection, number: int) -> None:
                 do = None  # so that what an earlier order holds open is closed first
                 do = opened(message, line, number) if message is not None else None
                 continue
-            line.send(do if isinstance(do, Failure) or do is None else attempt(lambda: do(message)))  # noqa: B023
+            line.send(do if isinstance(do, Failure) or do is None else attempt(partial(do, message)))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             return
 

@@ -105,8 +105,8 @@ def test_channels_and_deviations_come_out_the_same(crew: ProcessCrew, tmp_path: 
 
 
 def test_the_default_network_and_the_choice_of_a_model_come_out_the_same(crew: ProcessCrew, tmp_path: Path) -> None:
-    write_imagej(tmp_path / "a.tif", make_stack((5, 64, 72)))
-    for options in ({"model": None}, {"model": "auto"}):
+    write_imagej(tmp_path / "a.tif", make_stack((5, 32, 40)))
+    for options in ({"model": None, "precision": "fp32"}, {"model": "auto", "precision": "fp32"}):
         (tmp_path / str(options["model"])).mkdir()
         made = crewed(crew, tmp_path / "a.tif", tmp_path / str(options["model"]) / "b.tif", **options)
         assert content(made) == serial(tmp_path / "a.tif", "b.tif", **options)

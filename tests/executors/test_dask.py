@@ -20,10 +20,16 @@ OPTIONS = {"factor": 2, "model": "cubic", "slab_depth": 2}
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def cluster() -> Iterator[LocalCluster]:
     """A scheduler with two workers, each a process."""
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        yield cluster.scheduler_address
+        yield cluster
+
+
+@pytest.fixture
+def address(cluster: LocalCluster) -> str:
+    """Where the scheduler is."""
+    return str(cluster.scheduler_address)
 
 
 @pytest.fixture
@@ -57,6 +63,14 @@ def test_memory_that_runs_out_halves_the_tiles_here_too(address: str, source: Pa
     options = {"model": None, "interpolator": Hungry(150)}
     made = upsample(source, tmp_path / "b.tif", **options, **HUNGRY, scheduler=address)
     assert content(made) == content(upsample(source, tmp_path / "serial" / "b.tif", **options, **HALVED))
+
+
+def test_a_slab_that_costs_worker_after_worker_is_an_error_that_says_so(
+    cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    with DaskCrew(cluster.scheduler_address) as crew, pytest.raises(WorkerError, match="worker after worker at slab 2"):
+        list(crew.run([1], Errand(1)))
 
 
 def test_errors_come_back_with_their_cause(address: str) -> None:

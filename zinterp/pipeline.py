@@ -24,7 +24,7 @@ from zinterp.inspection import thinnest
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
 from zinterp.io import check_dtype, check_free, identify
-from zinterp.job import Job, check_output, default_target, plan_job, with_interpolator
+from zinterp.job import Job, check_output, default_target, notes_on_memory, plan_job, with_interpolator
 from zinterp.journal import locked
 from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
@@ -124,7 +124,7 @@ def make(
     processes of a crew.
     """
     with opened(source, target, options, build) as (job, reader, interpolator):
-        for note in job.notes:
+        for note in [*job.notes, *notes_on_memory(job, options)]:
             logger.warning("%s: %s", source, note)
         logger.info("%s", thinnest(job.source.voxel_size))
         decided(job)

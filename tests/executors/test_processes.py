@@ -266,6 +266,18 @@ def test_a_worker_that_would_compute_otherwise_is_refused(crew: ProcessCrew, sou
         make(source, tmp_path / "b.tif", chosen, lambda: linear, crew=crew)
 
 
+def test_more_memory_than_there_is_is_warned_of(
+    crew: ProcessCrew, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = psutil.virtual_memory()
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory._replace(total=600_000))
+    crewed(crew, source, tmp_path / "b.tif", workers=2)
+    assert caplog.text.count("2 workers may need") == 0
+    crewed(crew, source, tmp_path / "c.tif", workers=9)
+    assert "9 workers may need" in caplog.text
+    assert "this machine has 600.0 kB: give fewer, or --max-memory 1MB, which is for each" in caplog.text
+
+
 def test_options_that_cannot_be() -> None:
     with pytest.raises(BadOptionError, match="got 0 workers, expected at least 1"):
         UpsampleOptions(factor=2, workers=0)

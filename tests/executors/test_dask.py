@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,21 @@ def test_errors_come_back_with_their_cause(address: str) -> None:
             list(crew.run(range(4), Errand(1, Bad())))
         assert isinstance(caught.value.__cause__, OSError)
         assert sorted(crew.run(range(4), Errand())) == [0, 2, 4, 6]
+
+
+class Unknown:
+    """An order that cannot be read where it arrives, as where zinterp is not installed."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return import_module, ("no_such_module",)
+
+
+def test_a_scheduler_that_gives_up_is_an_error_that_says_so(address: str) -> None:
+    with (
+        DaskCrew(address) as crew,
+        pytest.raises(WorkerError, match=r"gave slab 2 up \(.*install this zinterp for sch"),
+    ):
+        list(crew.run([1], Unknown()))  # type: ignore[arg-type]
 
 
 class Bad:

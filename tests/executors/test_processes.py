@@ -278,6 +278,13 @@ def test_more_memory_than_there_is_is_warned_of(
     assert "this machine has 600.0 kB: give fewer, or --max-memory 1MB, which is for each" in caplog.text
 
 
+def test_an_interpolator_that_cannot_be_sent_is_refused(crew: ProcessCrew, source: Path, tmp_path: Path) -> None:
+    interpolator = Slow()
+    interpolator.identity = lambda: "no text"  # type: ignore[assignment]
+    with pytest.raises(BadOptionError, match=r"cannot be sent to other processes \(.*pickled: leave workers out"):
+        list(crew.run([0], partial(Errand(), interpolator)))
+
+
 def test_options_that_cannot_be() -> None:
     with pytest.raises(BadOptionError, match="got 0 workers, expected at least 1"):
         UpsampleOptions(factor=2, workers=0)

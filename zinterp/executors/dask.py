@@ -67,9 +67,10 @@ class DaskCrew:
         Raises
         ------
         WorkerError
-            If workers are lost again and again at one item.
+            If workers are lost again and again at one item, or the scheduler gives up.
         """
         from distributed import as_completed
+        from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
         placed = self._client.submit(Placed, uuid.uuid4().hex, order, pure=False)  # made again where it is lost
@@ -94,6 +95,11 @@ class DaskCrew:
                     raise WorkerError(
                         f"dask lost worker after worker at slab {item + 1}, expected them to last: give them more "
                         "memory, or zinterp a smaller --max-memory"
+                    ) from error
+                except FutureCancelledError as error:
+                    raise WorkerError(
+                        f"the dask scheduler at {self._address} gave slab {item + 1} up ({reason_of(error)}), expected "
+                        "it to go on: install this zinterp for scheduler and workers too, and see what they say"
                     ) from error
                 if isinstance(answer, Failure):
                     answer.raise_again()

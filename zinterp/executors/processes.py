@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pickle
 import signal
 import threading
 from collections import Counter, deque
@@ -12,10 +13,11 @@ from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from zinterp.errors import WorkerError
+from zinterp.errors import BadOptionError, WorkerError, reason_of
 from zinterp.executors import Order
 from zinterp.executors.answers import Failure, attempt
 
@@ -45,7 +47,7 @@ class Worker:
     process: SpawnProcess
     line: Connection
     item: int | None = None
-    order: object = None
+    order: bytes | None = None
     ready: bool = False
 
 
@@ -86,13 +88,13 @@ class ProcessCrew:
         WorkerError
             If workers are lost again and again.
         """
-        todo, losses = deque(items), Counter[int | None]()
+        todo, losses, packed = deque(items), Counter[int | None](), pack(order)
         try:
             while todo or self._busy():
                 for number in range(min(self._count, len(todo) + len(self._busy()))):
                     if number not in self._workers:
                         self._workers[number] = start(number, self._count)
-                    self._occupy(self._workers[number], todo, order)
+                    self._occupy(self._workers[number], todo, packed)
                 for number in self._heard():
                     yield from self._take(number, todo, losses)
         finally:
@@ -106,14 +108,14 @@ class ProcessCrew:
         """The numbers of the workers that are at an item."""
         return [number for number, worker in self._workers.items() if worker.item is not None]
 
-    def _occupy(self, worker: Worker, todo: deque[int], order: Order[Any]) -> None:
+    def _occupy(self, worker: Worker, todo: deque[int], order: bytes) -> None:
         """Give a worker that is free the next item, and the order first if it has another."""
         if not todo or not worker.ready or worker.item is not None:
             return
         worker.item = todo.popleft()
         with suppress(OSError):  # it was lost, which its line says in a moment
             if worker.order is not order:
-                worker.line.send(order)
+                worker.line.send_bytes(order)
                 worker.order = order
             worker.line.send(worker.item)
 
@@ -167,6 +169,17 @@ class ProcessCrew:
         for worker in gone:
             worker.process.join()
             worker.line.close()
+
+
+def pack(order: Order[Any]) -> bytes:
+    """An order as it is sent."""
+    try:
+        return bytes(ForkingPickler.dumps(order))
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise BadOptionError(
+            f"the interpolator cannot be sent to other processes ({reason_of(error)}), expected one that can be "
+            "pickled: leave workers out"
+        ) from error
 
 
 def start(number: int, count: int) -> Worker:

@@ -4,14 +4,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from importlib import import_module
+from functools import partial
 from pathlib import Path
 
 import pytest
 from distributed import Client, LocalCluster
 
 from tests.conftest import make_stack, write_imagej
-from tests.executors.test_processes import Errand, Slow
+from tests.executors.orders import Errand, Slow, Unknown
 from tests.test_faults import HALVED, HUNGRY, Hungry, at, content
 from zinterp.errors import BadVolumeError, WorkerError
 from zinterp.executors.dask import DaskCrew
@@ -77,16 +77,9 @@ def test_a_slab_that_costs_worker_after_worker_is_an_error_that_says_so(
 def test_errors_come_back_with_their_cause(address: str) -> None:
     with DaskCrew(address) as crew:
         with pytest.raises(BadVolumeError, match="bad") as caught:
-            list(crew.run(range(4), Errand(1, Bad())))
+            list(crew.run(range(4), Errand(1, partial(BadVolumeError, "bad"))))
         assert isinstance(caught.value.__cause__, OSError)
         assert sorted(crew.run(range(4), Errand())) == [0, 2, 4, 6]
-
-
-class Unknown:
-    """An order that cannot be read where it arrives, as where zinterp is not installed."""
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return import_module, ("no_such_module",)
 
 
 def test_a_scheduler_that_gives_up_is_an_error_that_says_so(address: str) -> None:
@@ -95,14 +88,6 @@ def test_a_scheduler_that_gives_up_is_an_error_that_says_so(address: str) -> Non
         pytest.raises(WorkerError, match=r"gave slab 2 up \(.*install this zinterp for sch"),
     ):
         list(crew.run([1], Unknown()))  # type: ignore[arg-type]
-
-
-class Bad:
-    """What makes an error."""
-
-    def __call__(self) -> BadVolumeError:
-        """The error."""
-        return BadVolumeError("bad")
 
 
 def test_what_is_not_there_is_said_in_one_line(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

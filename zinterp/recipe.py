@@ -1,6 +1,6 @@
 """How an unfinished output is being made, noted in its journal, so that others can complete it without being told."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -83,7 +83,9 @@ def plain(value: Any) -> Any:
         return [value.z, value.y, value.x]
     if isinstance(value, Fraction | Path):
         return str(value)
-    if isinstance(value, list | tuple):
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [plain(item) for item in value]
     return value
 

@@ -4,33 +4,23 @@
 #SBATCH --mem=32G
 #SBATCH --time=08:00:00
 #SBATCH --output=zinterp_%A_%a.log
-# Upsample many stacks on a cluster, one stack a task of a SLURM job array. In an environment that has zinterp:
-#   ls "$PWD"/acquired/*.tif > stacks.txt
-#   sbatch --array=1-$(wc -l < stacks.txt) examples/slurm_array.sh stacks.txt dense 4
-# usage: sh slurm_array.sh LIST DENSE FACTOR [OPTION of zinterp upsample]..., SLURM_ARRAY_TASK_ID=line of LIST
+# Upsample one big stack on a cluster, a share of it in each task of a SLURM job array, then complete the output. In an
+# environment that has zinterp:
+#   job=$(sbatch --parsable --array=1-8 examples/slurm_array.sh stack.tif dense.ome.zarr 4)
+#   sbatch --dependency="afterok:$job" --wrap "zinterp finish dense.ome.zarr"
+# usage: sh slurm_array.sh STACK OUTPUT FACTOR [OPTION of zinterp upsample]..., SLURM_ARRAY_TASK_ID=1, ..., 8
 #
-# LIST has the path of one stack a line. `--array=1-90%10` would run ten tasks at a time; with a line
-# `#SBATCH --gres=gpu:1` above, zinterp computes on the GPU. Submitted again, tasks whose output is there end at once,
-# and those that ran out of time go on where they stopped.
+# `--array=1-90%10` would run ten tasks at a time; with a line `#SBATCH --gres=gpu:1` above, zinterp computes on the
+# GPU. Submitted again, tasks go on where they stopped. zinterp finish says which of them lack; to run only these again:
+#   SHARES=8 sbatch --array=3,5 examples/slurm_array.sh stack.tif dense.ome.zarr 4
 set -u
-fail() { echo "slurm_array.sh: $1" >&2; exit 1; }
 if [ $# -lt 3 ] || [ -z "${SLURM_ARRAY_TASK_ID:-}" ]; then
-    echo "usage: sbatch --array=1-\$(wc -l < LIST) slurm_array.sh LIST DENSE FACTOR [OPTION]..." >&2
+    echo "usage: sbatch --array=1-8 slurm_array.sh STACK OUTPUT FACTOR [OPTION]..." >&2
     exit 2
 fi
-list=$1 dense=$2 factor=$3
+stack=$1 output=$2 factor=$3
 shift 3
-[ -f "$list" ] || fail "there is no list $list"
-stack=$(awk -v task="$SLURM_ARRAY_TASK_ID" 'NR == task { sub(/\r$/, ""); print }' "$list")
-[ -n "$stack" ] || fail "$list has no stack on line $SLURM_ARRAY_TASK_ID, expected a line of 1 to $(grep -c '' "$list")"
-name=$(basename "$stack")
-[ "$(sed 's|.*/||' "$list" | grep -cFx -e "$name")" -le 1 ] || fail "$list has several stacks called $name: rename them"
-
-mkdir -p "$dense" || exit 1
-stem=${name%.*}
-stem=${stem%.ome}
-target=$dense/${stem}_x$factor${name#"$stem"}
-[ ! -e "$target" ] || { echo "$target is there already"; exit 0; }
 export OMP_NUM_THREADS="${SLURM_CPUS_PER_TASK:-1}"
 memory=${SLURM_MEM_PER_NODE:-8192} # MiB, the task's share of the node; zinterp plans with half of it
-exec zinterp upsample "$stack" --output-dir "$dense" --factor "$factor" --max-memory "$((memory / 2))MiB" --resume "$@"
+exec zinterp upsample "$stack" -o "$output" --factor "$factor" --max-memory "$((memory / 2))MiB" \
+    --slab "$SLURM_ARRAY_TASK_ID/${SHARES:-$SLURM_ARRAY_TASK_COUNT}" "$@"

@@ -76,10 +76,10 @@ def test_a_fault_of_our_own_is_a_failure_with_its_traceback_in_the_log(
 ) -> None:
     make = batch.make
 
-    def faulty(source: Path, *arguments: object) -> object:
+    def faulty(source: Path, *arguments: object, **crew: object) -> object:
         if source.name == "a.tif":
             raise ZeroDivisionError("by a bug")
-        return make(source, *arguments)  # type: ignore[arg-type]
+        return make(source, *arguments, **crew)  # type: ignore[arg-type]
 
     monkeypatch.setattr(batch, "make", faulty)
     results = upsample_many([sources[0], sources[2]], keep_going=True, **OPTIONS)
@@ -99,7 +99,7 @@ def test_memory_and_the_systems_errors_are_failures_in_one_line(
         (MemoryError(), "there is not enough memory: give a smaller --max-memory"),
         (OSError(36, "File name too long", "x"), "x: File name too long"),
     ):
-        monkeypatch.setattr(batch, "make", lambda *_, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(batch, "make", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
         (result,) = upsample_many(sources[:1], keep_going=True, **OPTIONS)
         assert result.status == "failed"
         assert result.reason.startswith(said)

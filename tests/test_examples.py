@@ -15,6 +15,7 @@ import pytest
 
 import zinterp
 from tests.conftest import make_stack, write_imagej
+from zinterp.completion import finish_shares
 from zinterp.io import open_volume, read_record
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -239,29 +240,32 @@ def test_fine_tune_fails_where_training_fails(home: Path) -> None:
     assert names(home / "tuned") == []
 
 
-def test_slurm_array_upsamples_one_stack_a_task(home: Path) -> None:
-    stacks = [home / "acquired" / name for name in ("a.tif", "b 2.tif")]
-    for stack in stacks:
-        write_imagej(stack, make_stack())
-    (home / "stacks.txt").write_text("".join(f"{stack}\n" for stack in stacks))
+def test_slurm_array_upsamples_a_share_of_one_stack_a_task(home: Path) -> None:
+    write_imagej(home / "acquired" / "a 1.tif", make_stack((9, 40, 48)))
 
-    def task(number: str) -> Done:
-        slurm = {"SLURM_ARRAY_TASK_ID": number, "SLURM_CPUS_PER_TASK": "1", "SLURM_MEM_PER_NODE": "4096"}
-        return sh(home, "slurm_array.sh", "stacks.txt", "dense", "2", **slurm)
+    def task(number: str, **slurm: str) -> Done:
+        about = {"SLURM_ARRAY_TASK_ID": number, "SLURM_CPUS_PER_TASK": "1", "SLURM_MEM_PER_NODE": "4096"}
+        options = ("--slab-depth", "4", "--quiet")
+        return sh(home, "slurm_array.sh", "acquired/a 1.tif", "a 4.ome.zarr", "2", *options, **about, **slurm)
 
-    for number, made in (("1", "a_x2.tif"), ("2", "b 2_x2.tif")):
-        result = task(number)
-        assert (result.returncode, result.stdout) == (0, f"dense/{made}\n"), result.stderr
-        assert_acquired_planes_are_in(home / "dense" / made, 2)
-    assert names(home / "dense") == ["a_x2.tif", "b 2_x2.tif"]
-    again = task("1")
-    assert (again.returncode, again.stdout, again.stderr) == (0, "dense/a_x2.tif is there already\n", "")
-    for number in ("0", "3"):
-        beyond = task(number)
-        expected = f"slurm_array.sh: stacks.txt has no stack on line {number}, expected a line of 1 to 2\n"
-        assert (beyond.returncode, beyond.stdout, beyond.stderr) == (1, "", expected)
-    (home / "stacks.txt").write_text("run1/a.tif\nrun2/a.tif\n")
-    assert "stacks.txt has several stacks called a.tif" in task("2").stderr
+    first = task("2", SLURM_ARRAY_TASK_COUNT="2")
+    assert (first.returncode, first.stdout) == (0, ""), first.stderr
+    again = task("1", SLURM_ARRAY_TASK_COUNT="1", SHARES="2")
+    assert again.returncode == 0, again.stderr
+    assert finish_shares(home / "a 4.ome.zarr").outcome.job.planes == 17
+    assert_acquired_planes_are_in(home / "a 4.ome.zarr", 2, planes=9)
+
+
+def test_dask_cluster(home: Path) -> None:
+    write_imagej(home / "a.tif", make_stack())
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / "dask_cluster.py"), "a.tif", "b.tif", "2", "cubic"],
+        cwd=home,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (0, "b.tif\n"), done.stderr
+    assert_acquired_planes_are_in(home / "b.tif", 2)
 
 
 def test_slurm_finds_its_settings_before_the_first_command() -> None:

@@ -49,6 +49,10 @@ LAYERS = {
     "outputs": 4,
     "planes_table": 4,
     "run": 4,
+    "slabs": 4,
+    "recipe": 4,
+    "shares": 4,
+    "completion": 5,
     "pipeline": 4,
     "estimate": 4,
     "provenance": 4,
@@ -80,6 +84,8 @@ HOMES = {
     "rich": ("cli/",),
     "PIL": ("evaluation/", "io/slices", "io/tiff_pages.py"),
     "skimage": ("evaluation/", "drift.py"),
+    "dask": ("executors/dask.py",),
+    "distributed": ("executors/dask.py",),
     "psutil": ("job.py", "io/limits.py"),
 }
 FILES = sorted(ROOT.rglob("*.py"))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zinterp.batch import upsample_many
+    from zinterp.completion import finish_shares
     from zinterp.errors import ZinterpError
     from zinterp.evaluation.hidden_planes import evaluate
     from zinterp.io import create_volume, open_volume
@@ -24,6 +25,7 @@ _HOMES = {
     "VoxelSize": "zinterp.volume",
     "create_volume": "zinterp.io",
     "evaluate": "zinterp.evaluation.hidden_planes",
+    "finish_shares": "zinterp.completion",
     "interpolate": "zinterp.pipeline",
     "interpolate_with_uncertainty": "zinterp.pipeline",
     "open_volume": "zinterp.io",
@@ -36,6 +38,7 @@ __all__ = [
     "ZinterpError",
     "create_volume",
     "evaluate",
+    "finish_shares",
     "interpolate",
     "interpolate_with_uncertainty",
     "open_volume",

@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from zinterp.errors import BadOptionError, OutputBusyError, OutputExistsError, ZinterpError
+from zinterp.executors import Crew, create_crew
 from zinterp.finished import find_difference, other_weights
 from zinterp.interpolators import Interpolator
 from zinterp.io import is_taken, on_disk, read_record, recorded_name
@@ -36,9 +38,9 @@ class Result:
     seconds : float
         That it took.
     reason : str
-        Why it was skipped or failed, on one line; "" if it is done.
+        Why it was skipped or failed, or that a share of it is done, on one line; "" if it is done.
     outcome : Outcome or None
-        What was measured, if it is done.
+        What was measured, if it is done, and not a share only.
     """
 
     source: Path
@@ -101,6 +103,25 @@ def upsample_many(
     inputs = [Path(source) for source in sources]
     outputs = targets_of(inputs, chosen, output_dir) if targets is None else [Path(target) for target in targets]
 
+    with create_crew(chosen.workers, chosen.scheduler) as crew:
+        return one_by_one(
+            inputs, outputs, chosen, report, ended, crew, skip_existing=skip_existing, keep_going=keep_going
+        )
+
+
+def one_by_one(
+    inputs: Sequence[Path],
+    outputs: Sequence[Path],
+    chosen: UpsampleOptions,
+    report: Callable[[Path, Progress], None],
+    ended: Callable[[Result], None],
+    crew: Crew | None,
+    *,
+    skip_existing: bool,
+    keep_going: bool,
+) -> list[Result]:
+    """Take one input after the other; see ``upsample_many``."""
+
     @cache
     def build() -> Interpolator:
         return build_interpolator(chosen)
@@ -110,10 +131,12 @@ def upsample_many(
         start = time.monotonic()
         try:
             reason = is_output(source, inputs) if skip_existing else ""
-            outcome = None
+            outcome, status = None, SKIPPED
             if not reason:
-                reason, outcome = take(source, target, chosen, build, report, skip_existing=skip_existing)
-            status = SKIPPED if reason else DONE
+                reason, outcome = take(source, target, chosen, build, report, crew, skip_existing=skip_existing)
+                status = SKIPPED if reason else DONE
+            if status == DONE and outcome is None:
+                reason = f"share {chosen.share} of its slabs; 'zinterp finish {target}' completes it when all are made"
         except Exception as error:
             status, reason, outcome = FAILED, reason_in_words(error), None
             if not isinstance(error, ZinterpError | OSError | MemoryError) and keep_going:
@@ -153,6 +176,7 @@ def take(
     options: UpsampleOptions,
     build: Callable[[], Interpolator],
     report: Callable[[Path, Progress], None],
+    crew: Crew | None,
     *,
     skip_existing: bool,
 ) -> tuple[str, Outcome | None]:
@@ -161,11 +185,11 @@ def take(
     Whether it is there is asked while it is locked, so that no other job can be about to make it.
     """
     try:
-        with locked(target):
+        with locked(target) if options.share is None else nullcontext():  # shares hold what they must
             unfinished = options.resume and (is_begun(target) or is_ended(target))
             if skip_existing and is_taken(target) and not unfinished:
                 return leave(source, target, options), None
-            return "", make(source, target, options, build, lambda progress: report(source, progress))
+            return "", make(source, target, options, build, lambda progress: report(source, progress), crew=crew)
     except OutputBusyError:
         if skip_existing:
             return "another job is at it", None

@@ -5,6 +5,7 @@ ZinterpError
 ├── BadOptionError (ValueError)     an argument out of its range
 ├── BadWeightsError (ValueError)    a weights file that cannot be trusted or used
 ├── TrainingError (RuntimeError)    a training that came to nothing better than it started from
+├── WorkerError (RuntimeError)       other processes that are lost again and again, or not to be had
 ├── OutputExistsError (FileExistsError)  an output that would be overwritten
 ├── NoRoomError (MemoryError)       a tile that the device has no memory for
 ├── OutputError (OSError)           an output that cannot be written
@@ -34,6 +35,10 @@ class BadWeightsError(ZinterpError, ValueError):
 
 class TrainingError(ZinterpError, RuntimeError):
     """A training came to nothing better than what it started from."""
+
+
+class WorkerError(ZinterpError, RuntimeError):
+    """The processes that slabs were given to are lost again and again, or not to be had."""
 
 
 class InputError(ZinterpError, OSError):

@@ -10,7 +10,7 @@ from zinterp.drift import shifted
 from zinterp.interpolators import Interpolator
 from zinterp.job import Job
 from zinterp.plan import Slab
-from zinterp.run import read_slab
+from zinterp.slabs import read_slab
 from zinterp.volume import VolumeReader
 
 

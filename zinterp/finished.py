@@ -8,7 +8,7 @@ from zinterp.geometry import place_planes
 from zinterp.interpolators import CLASSICAL, parts_of
 from zinterp.io import read_record, recorded_name, sample_digest
 from zinterp.options import AUTO, UpsampleOptions, parse_skip
-from zinterp.run import open_source
+from zinterp.slabs import open_source
 from zinterp.volume import decimal
 
 WORDS = {

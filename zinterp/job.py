@@ -1,5 +1,6 @@
 """One job, decided before any work is done: options and an open volume in, a plan out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -320,14 +321,20 @@ def choose_range(fitted: Normalizer, options: UpsampleOptions) -> Normalizer:
     return given
 
 
-def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) -> int:
-    """Output planes a slab: whole gaps as far as a quarter of the memory goes."""
+def slab_memory(info: VolumeInfo, needs: Needs) -> tuple[int, int]:
+    """Bytes that a slab takes however deep it is, and for each of its output planes."""
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
     fixed = 2 * needs.context * pixels * (3 * item + 8)  # context planes as read, twice ahead, and as float32
     each = pixels * (
         4 * item + 12 + 12 * needs.outputs
     )  # one plane computed, blended in float64, waiting to be written
+    return fixed, each
+
+
+def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) -> int:
+    """Output planes a slab: whole gaps as far as a quarter of the memory goes."""
+    fixed, each = slab_memory(info, needs)
     affordable = (memory // 2 - fixed) // each
     if affordable < 1:
         raise BadVolumeError(
@@ -336,6 +343,21 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
         )
     depth = min(affordable, DEEPEST_SLAB, len(grid))
     return max(depth // grid.per_gap * grid.per_gap, 1) if depth >= grid.per_gap else depth
+
+
+def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
+    """What a user is told where several processes may need more memory than there is."""
+    workers = options.workers or 1
+    fixed, each = slab_memory(job.source, job.needs)
+    tile = math.prod(job.layout.tile) * job.needs.bytes_per_pixel * job.needs.batch if job.needs.overlap else 0
+    needed = workers * (fixed + each * len(job.slabs[0].target) + tile)
+    there = psutil.virtual_memory().total
+    if workers == 1 or needed <= there:
+        return []
+    return [
+        f"{workers} workers may need {readable(needed)}, and this machine has {readable(there)}: give fewer, or "
+        f"--max-memory {max(there // 2 // workers // 10**6, 1)}MB, which is for each"
+    ]
 
 
 def choose_tiles(info: VolumeInfo, options: UpsampleOptions, needs: Needs, memory: int) -> TileLayout:

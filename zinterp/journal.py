@@ -1,9 +1,11 @@
-"""Which slabs of an unfinished output are done, in a file beside it."""
+"""Which slabs of an unfinished output are done, in a file beside it, and one more for each share of the slabs."""
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ from filelock import FileLock, Timeout
 
 from zinterp.errors import BadOptionError, OutputBusyError, OutputError
 from zinterp.io import sync_folder
+from zinterp.plan import Share
 from zinterp.volume import partial_path
 
+LONGEST_TURN_S = 600.0  # in which an output can be laid out on a slow disk
 LONGEST = 80  # characters of a value in a message
 NOTES = "notes"
 FACT = "@"  # what lines begin with that are not about slabs
@@ -31,9 +35,11 @@ class Journal:
     fingerprint : mapping
         All that decides the output, as JSON holds it. Two jobs with equal fingerprints write the same bytes.
     resume : bool
-        Read what is there instead of starting anew.
+        Read what is there instead of starting anew, and take in the journals of shares; no share may be at work.
     notes : mapping or None
         What else a resumed job must know, as JSON holds it; see ``notes_of``. A journal that is read keeps its own.
+    share : Share or None
+        The share of the slabs that it is about, of an output that has a journal; it is read where it is there.
 
     Raises
     ------
@@ -48,31 +54,41 @@ class Journal:
         *,
         resume: bool = False,
         notes: Mapping[str, Any] | None = None,
+        share: Share | None = None,
     ) -> None:
-        self.path = journal_path(target)
+        self.path = journal_path(target, share)
+        self._target = target
         self.done: set[int] = set()
         self.measures: dict[int, Any] = {}
         self.facts: dict[str, Any] = {}
         wanted = json.loads(json.dumps(dict(fingerprint)))
-        if resume:
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
-            found = parse(lines[0]) if lines else {}
-            found.pop(NOTES, None)
-            for field in wanted | found:
-                if found.get(field) != wanted.get(field):
-                    raise BadOptionError(
-                        f"the unfinished output was begun with {field} {shortened(found.get(field))}, this job has "
-                        f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite alone"
-                    )
-            finished = dict(filter(None, map(parse_slab, lines[1:])))
-            self.facts = dict(filter(None, map(parse_fact, lines[1:])))
-            self.done = set(finished)
-            self.measures = {number: measures for number, measures in finished.items() if measures is not None}
+        if resume or (share is not None and self.path.exists()):
+            self._read(wanted)
             self._append("\n")
+            if share is None:
+                self._take_in(wanted)
             return
         if self.path.exists() and not is_journal(self.path):
             raise OutputError(f"{self.path} is in the way and not known to be of an unfinished output: move it")
+        if share is None:
+            remove_shares(target)
         self._begin(json.dumps({**wanted, NOTES: dict(notes)} if notes else wanted) + "\n")
+
+    def _read(self, wanted: Mapping[str, Any]) -> None:
+        """Read what is there, which must be of this job."""
+        lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        check_same(parse(lines[0]) if lines else {}, wanted)
+        finished = dict(filter(None, map(parse_slab, lines[1:])))
+        self.facts = dict(filter(None, map(parse_fact, lines[1:])))
+        self.done = set(finished)
+        self.measures = {number: measures for number, measures in finished.items() if measures is not None}
+
+    def _take_in(self, wanted: Mapping[str, Any]) -> None:
+        """Take what the journals of shares hold into this one, and remove them."""
+        for path, share in shares_of(self._target).items():
+            other = Journal(self._target, wanted, resume=True, share=share)
+            self.add_all({number: found for number, found in other.measures.items() if number not in self.measures})
+            path.unlink()
 
     def add(self, number: int, measures: Mapping[str, Any] | None = None) -> None:
         """Record slab ``number``, whose planes must be on disk.
@@ -131,7 +147,9 @@ class Journal:
             raise cannot_write(self.path, error) from error
 
     def remove(self) -> None:
-        """Delete the file: the job is complete, or was given up."""
+        """Delete the file, and those of shares: the job is complete, or was given up."""
+        if self.path == journal_path(self._target):
+            remove_shares(self._target)
         for path in (self.path, partial_path(self.path)):
             path.unlink(missing_ok=True)
 
@@ -142,8 +160,16 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 @contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Hold an output for one job; the lock of a process that died is free.
+def locked(target: Path, share: Share | None = None, *, beside: bool = False) -> Iterator[None]:
+    """Hold an output, or a share of its slabs, for one job; the lock of a process that died is free.
+
+    Parameters
+    ----------
+    target : Path
+    share : Share or None
+        None is the output as a whole, of which no share may be held by others.
+    beside : bool
+        They may, as nothing is done that they would mind.
 
     Raises
     ------
@@ -152,7 +178,7 @@ def locked(target: Path) -> Iterator[None]:
     OutputError
         If the folder may not be written.
     """
-    path = target.with_name(target.name + ".lock")
+    path = target.with_name(f"{target.name}{suffix_of(share)}.lock")
     if path.exists() and path.stat().st_size:
         raise OutputError(f"{path} is in the way and holds something, which our locks do not: move it")
     if not path.parent.is_dir():  # which is refused in a moment, by its own sentence
@@ -162,11 +188,16 @@ def locked(target: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout as error:
-        raise OutputBusyError(f"another job is writing {target}: wait for it, or choose another -o") from error
+        what = target if share is None else f"share {share} of {target}"
+        raise OutputBusyError(f"another job is writing {what}: wait for it, or choose another -o") from error
     except OSError as error:
         reason = error.strerror or error
         raise OutputError(f"the folder {path.parent} may not be written ({reason}): choose another -o") from error
     try:
+        if share is None and not beside:
+            for held in beside_of(target, ".lock").values():
+                with locked(target, held):  # free, or an error
+                    pass
         yield
     finally:
         with suppress(OSError):  # of a disk that became read-only, say: a lock that nobody holds does no harm
@@ -174,9 +205,73 @@ def locked(target: Path) -> Iterator[None]:
         lock.release()
 
 
-def journal_path(target: Path) -> Path:
-    """Where the journal of an output lies."""
-    return target.with_name(target.name + ".journal")
+@contextmanager
+def in_turn(target: Path) -> Iterator[None]:
+    """Wait until no other share of an output is about to begin, and hold the others back meanwhile."""
+    if not target.parent.is_dir():
+        yield
+        return
+    try:
+        with FileLock(turn_path(target), timeout=LONGEST_TURN_S):
+            yield
+    except Timeout as error:
+        raise OutputBusyError(f"{target} is being laid out for long: begin this share again later") from error
+
+
+def turn_path(target: Path) -> Path:
+    """What shares of an output hold in turn while they begin; it stays until the output is complete."""
+    return target.with_name(f"{target.name}.shares.lock")
+
+
+def suffix_of(share: Share | None) -> str:
+    """What is put behind names for a share."""
+    return "" if share is None else f".{share.number}of{share.count}"
+
+
+def journal_path(target: Path, share: Share | None = None) -> Path:
+    """Where the journal of an output lies, or of a share of its slabs."""
+    return target.with_name(f"{target.name}{suffix_of(share)}.journal")
+
+
+def beside_of(target: Path, suffix: str) -> dict[Path, Share]:
+    """The files of one kind that shares of an output have beside it."""
+    found = {}
+    for path in sorted(target.parent.glob(f"{escape(target.name)}.*of*{suffix}")):
+        if match := re.fullmatch(r"\.(\d{1,9})of(\d{1,9})", path.name.removesuffix(suffix)[len(target.name) :]):
+            found[path] = Share(int(match[1]), int(match[2]))
+    return found
+
+
+def shares_of(target: Path) -> dict[Path, Share]:
+    """The journals of shares of an output."""
+    return beside_of(target, ".journal")
+
+
+def remove_shares(target: Path) -> None:
+    """Delete the journals of shares of an output, and what these held in turn."""
+    for path in (*shares_of(target), turn_path(target)):
+        path.unlink(missing_ok=True)
+
+
+def slabs_of(target: Path) -> set[int]:
+    """The slabs of an unfinished output that are done, by all its journals."""
+    done: set[int] = set()
+    for path in (journal_path(target), *shares_of(target)):
+        if path.exists():
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+            done |= {slab[0] for slab in map(parse_slab, lines[1:]) if slab is not None and slab[1] is not None}
+    return done
+
+
+def check_same(begun: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
+    """Refuse a job whose fingerprint is not that which the output was begun with: says which field differs."""
+    wanted = json.loads(json.dumps(dict(fingerprint)))
+    for field in wanted | begun:
+        if field != NOTES and begun.get(field) != wanted.get(field):
+            raise BadOptionError(
+                f"the unfinished output was begun with {field} {shortened(begun.get(field))}, this job has "
+                f"{shortened(wanted.get(field))}: use the same options, or start again with --overwrite alone"
+            )
 
 
 def is_begun(target: Path) -> bool:

@@ -13,7 +13,7 @@ from zinterp.duplicates import checked_threshold
 from zinterp.errors import BadOptionError
 from zinterp.finishing import Finishing
 from zinterp.io import NGFF_VERSIONS, OUTPUT_FORMATS
-from zinterp.plan import checked_factor
+from zinterp.plan import Share, checked_factor
 from zinterp.sharpening import Sharpening
 from zinterp.volume import VoxelSize, parse_length
 
@@ -96,6 +96,13 @@ class UpsampleOptions:
         What is too unsure: deviations above this part of the intensity range; None is 0.2.
     planes_table : str, Path or None
         A CSV file to write: for each output plane its z, whether it was acquired, and what it was made from.
+    workers : int or None
+        Processes of this machine that make slabs at a time; None and 1: this one alone. Does not change the result.
+    scheduler : str or None
+        Address of a dask scheduler whose workers make the slabs. Does not change the result.
+    slab : str or None
+        Make only this share of the slabs, ``i/n``, beside other jobs that make the others; see ``finish_shares``.
+        What another one has begun is gone on with, as by ``resume``.
     overwrite : bool
         Replace the output if there is one.
     resume : bool
@@ -136,11 +143,14 @@ class UpsampleOptions:
     fallback: str | None = None
     fallback_above: float | None = None
     planes_table: str | Path | None = None
+    workers: int | None = None
+    scheduler: str | None = None
+    slab: str | None = None
     overwrite: bool = False
     resume: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("factor", "channel", "time", "tile", "overlap", "max_memory", "slab_depth", "grain"):
+        for name in ("factor", "channel", "time", "tile", "overlap", "max_memory", "slab_depth", "grain", "workers"):
             self._convert(name, whole, "a whole number")
         for name in ("sharpen_radius", "sharpen_threshold", "flag_below", "fallback_above"):
             self._convert(name, number, "a number")
@@ -168,6 +178,12 @@ class UpsampleOptions:
             if not all(0 < length < inf for length in known):
                 raise BadOptionError(f"the voxel size is {self.voxel_size}, expected positive lengths")
         parse_skip(self.skip)
+        if self.share is not None:
+            object.__setattr__(self, "resume", True)
+        if self.workers is not None and self.workers < 1:
+            raise BadOptionError(f"got {self.workers} workers, expected at least 1: leave --workers out")
+        if self.workers is not None and self.scheduler is not None:
+            raise BadOptionError("got workers and a scheduler, expected one: the scheduler has workers of its own")
         if self.format is not None and self.format not in OUTPUT_FORMATS:
             raise BadOptionError(f"the format is {self.format!r}, expected one of {', '.join(OUTPUT_FORMATS)}")
         if self.ngff not in NGFF_VERSIONS:
@@ -191,6 +207,11 @@ class UpsampleOptions:
             raise
         except (TypeError, ValueError) as error:
             raise BadOptionError(f"the {name.replace('_', ' ')} is {value!r}, expected {expected}") from error
+
+    @property
+    def share(self) -> Share | None:
+        """The share of the slabs that is to be made, None for all."""
+        return None if self.slab is None else Share.parse(self.slab)
 
     @property
     def wants_uncertainty(self) -> bool:

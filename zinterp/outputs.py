@@ -82,6 +82,12 @@ def create_outputs(
     return Outputs(planes, confidence)
 
 
+def attach_outputs(job: Job, target: Path, options: UpsampleOptions) -> Outputs:
+    """Open the volumes of a job that are there, to write slabs into them beside other processes that do."""
+    allowed = replace(options, overwrite=True)  # which was asked when they were created
+    return create_outputs(job, target, allowed, {"program": ""}, resume=True, complete=False)
+
+
 def is_finished(path: Path) -> bool:
     """Whether a volume has its final name."""
     return path.exists() and not partial_path(path).exists()

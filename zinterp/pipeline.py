@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,19 +17,22 @@ from zinterp.errors import (
     BadVolumeError,
     NoRoomError,
 )
+from zinterp.executors import Crew, create_crew
 from zinterp.geometry import Geometry, place_planes
 from zinterp.guard import GuardedReader
 from zinterp.inspection import thinnest
 from zinterp.interpolators import Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
 from zinterp.io import check_dtype, check_free, identify
-from zinterp.job import Job, check_output, default_target, plan_job, with_interpolator
+from zinterp.job import Job, check_output, default_target, notes_on_memory, plan_job, with_interpolator
 from zinterp.journal import locked
 from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.outputs import check_confidence, check_room
 from zinterp.planes_table import check_table
-from zinterp.run import Progress, going_on, ignore, open_source, read_slab, run_job, smaller
+from zinterp.run import Progress, going_on, ignore, run_job, smaller
+from zinterp.shares import run_share
+from zinterp.slabs import Order, open_source, read_slab
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VoxelSize
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ logger = logging.getLogger(__name__)
 OF_FILES = (
     *("channel", "time", "keep_databar", "fill_gaps"),
     *("confidence", "flag_below", "planes_table", "format", "overwrite", "resume"),
+    *("workers", "scheduler", "slab"),
 )
 """Options that an array in memory has no use for."""
 
@@ -66,14 +70,15 @@ def upsample(
     decided : callable
         Called with the Job once, before any plane is made.
     measured : callable
-        Called with the Outcome once, after the last plane is made.
+        Called with the Outcome once, after the last plane is made; not with ``slab``.
     **options
         The fields of ``UpsampleOptions``: ``factor=4``, ``depths=[0.25, 0.5]``, ``model="cubic"``, ...
 
     Returns
     -------
     Path
-        The output. Every acquired plane that lies on its grid and is not dropped is in it bit for bit.
+        The output. Every acquired plane that lies on its grid and is not dropped is in it bit for bit. With ``slab`` it
+        is still unfinished; see ``finish_shares``.
 
     Raises
     ------
@@ -83,8 +88,22 @@ def upsample(
     chosen = UpsampleOptions(**options)
     source = Path(source)
     target = Path(target) if target is not None else default_target(source, chosen)
-    with locked(target):
-        measured(make(source, target, chosen, lambda: interpolator or build_interpolator(chosen), report, decided))
+    with (
+        create_crew(chosen.workers, chosen.scheduler) as crew,
+        locked(target) if chosen.share is None else nullcontext(),  # shares hold what they must
+    ):
+        outcome = make(
+            source,
+            target,
+            chosen,
+            lambda: interpolator or build_interpolator(chosen),
+            report,
+            decided,
+            crew=crew,
+            given=interpolator,
+        )
+    if outcome is not None:
+        measured(outcome)
     return target
 
 
@@ -95,14 +114,25 @@ def make(
     build: Callable[[], Interpolator],
     report: Callable[[Progress], None] = ignore,
     decided: Callable[[Job], None] = ignore,
-) -> Outcome:
-    """Make an output that is locked; see ``upsample``. The interpolator is built once it is known to be needed."""
+    *,
+    crew: Crew | None = None,
+    given: Interpolator | None = None,
+) -> Outcome | None:
+    """Make an output that is locked, or a share of one that is not, of which there is no outcome yet; see ``upsample``.
+
+    The interpolator is built once it is known to be needed; ``given`` is one that the options do not name, for the
+    processes of a crew.
+    """
     with opened(source, target, options, build) as (job, reader, interpolator):
-        for note in job.notes:
+        for note in [*job.notes, *notes_on_memory(job, options)]:
             logger.warning("%s: %s", source, note)
         logger.info("%s", thinnest(job.source.voxel_size))
         decided(job)
-        return run_job(job, reader, interpolator, source, target, options, report)
+        order = Order(job, source, target, options, given)
+        if options.share is not None:
+            run_share(order, options.share, reader, interpolator, report, crew)
+            return None
+        return run_job(order, reader, interpolator, report, crew)
 
 
 @contextmanager

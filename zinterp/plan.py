@@ -1,5 +1,6 @@
 """Which planes are read and which are written: exact arithmetic, no data."""
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -254,6 +255,35 @@ class Slab:
         for _, run in groupby(enumerate(self.source), key=lambda pair: pair[1] - pair[0]):
             planes = [plane for _, plane in run]
             yield range(planes[0], planes[-1] + 1)
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of ``count`` equal shares of a job's slabs, a run of them; ``number`` is from 1 on, as job arrays count."""
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``i/n``.
+
+        Raises
+        ------
+        BadOptionError
+            If the text is something else.
+        """
+        match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text.strip())
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise BadOptionError(f"the share of slabs is {text!r}, expected i/n with i from 1 to n: write 3/8")
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, slabs: int) -> range:
+        """The numbers of its slabs, among so many."""
+        return range((self.number - 1) * slabs // self.count, self.number * slabs // self.count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
 
 
 def plan_slabs(grid: ZGrid, *, depth: int, context: int, stack: int = 0) -> list[Slab]:

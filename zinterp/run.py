@@ -1,16 +1,13 @@
 """Running a planned job: slab by slab into files that can be gone on with, until the output has its name."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 import zinterp
-from zinterp.compute import Made, compute_slab
 from zinterp.duplicates import Duplicate, describe
 from zinterp.errors import (
     BadVolumeError,
@@ -20,19 +17,20 @@ from zinterp.errors import (
     OutputError,
     OutputExistsError,
 )
-from zinterp.executors.serial import run_serial
-from zinterp.finishing import Measures, to_json
+from zinterp.executors import Crew
+from zinterp.finishing import to_json
 from zinterp.guard import GuardedReader
 from zinterp.interpolators import Interpolator
-from zinterp.io import open_volume, recorded_name
-from zinterp.job import Job, fingerprint, with_smaller_tiles
+from zinterp.io import recorded_name
+from zinterp.job import Job, with_smaller_tiles
 from zinterp.journal import Journal, is_begun, is_ended, may_replace, notes_of, notes_on_replacing
 from zinterp.options import UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.outputs import Outputs, check_places, create_outputs
-from zinterp.plan import Slab
 from zinterp.planes_table import planes_table, write_table
-from zinterp.volume import Planes, VolumeReader, partial_path
+from zinterp.recipe import RECIPE, recipe_of
+from zinterp.slabs import MadeSlab, Order, SlabMaker
+from zinterp.volume import partial_path
 
 logger = logging.getLogger(__name__)
 
@@ -50,13 +48,11 @@ def ignore(*news: object) -> None:
 
 
 def run_job(
-    job: Job,
+    order: Order,
     reader: GuardedReader,
     interpolator: Interpolator,
-    source: Path,
-    target: Path,
-    options: UpsampleOptions,
     report: Callable[[Progress], None],
+    crew: Crew | None = None,
 ) -> Outcome:
     """Run the slabs that the journal lacks, then give the output its final name; no other job may be at it.
 
@@ -64,28 +60,59 @@ def run_job(
     cannot be reached among it, leaves the partial output and its journal, and ``resume`` goes on from them. Where the
     device has no memory for a tile, all slabs are made again with smaller ones, so that an output has tiles of one
     shape.
+
+    Parameters
+    ----------
+    order : Order
+        What to make, from what, and where.
+    reader, interpolator
+        Of this process.
+    report : callable
+    crew : Crew or None
+        The processes that make the slabs; None is this one.
     """
-    options, begun = going_on(target, options), is_begun(target)
+    target = order.target
+    order = replace(order, options=going_on(target, order.options))
+    begun = check_place(order)
+    resume = order.options.resume and (begun or is_ended(target))
+    notes = notes_of(target) if resume else first_notes(order)
+    order = with_halvings(order, notes)
+    while True:
+        journal = Journal(target, order.fingerprint(), resume=resume, notes=notes)
+        try:
+            return complete(order, reader, interpolator, journal, report, crew, resume=resume)
+        except NoRoomError as error:
+            order, resume = replace(order, job=smaller(order.job, order.options, error)), False
+            notes["halvings"] = notes.get("halvings", 0) + 1
+
+
+def check_place(order: Order) -> bool:
+    """Whether the output was begun before; an error if it may not be begun or gone on with."""
+    target, options = order.target, order.options
+    begun = is_begun(target)
     if partial_path(target).exists() and not begun:
         raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
     if begun and not options.resume and not options.overwrite:
         raise OutputExistsError(
             f"{target} was begun before and is unfinished: --resume goes on, --overwrite makes it again from the start"
         )
-    resume = options.resume and (begun or is_ended(target))
-    notes = notes_of(target) if resume else {}
-    if options.overwrite and not resume:
-        others = [] if options.confidence is None else [Path(options.confidence)]
-        notes = notes_on_replacing(target, *others)
+    return begun
+
+
+def first_notes(order: Order) -> dict[str, Any]:
+    """What the journal of an output that is begun now notes for those who go on with it, or complete it."""
+    options = order.options
+    notes: dict[str, Any] = {RECIPE: recipe_of(order)}
+    if options.overwrite:
+        notes |= notes_on_replacing(order.target, *([] if options.confidence is None else [Path(options.confidence)]))
+    return notes
+
+
+def with_halvings(order: Order, notes: Mapping[str, Any]) -> Order:
+    """The order with its tiles as small as they were made before."""
     for _ in range(notes.get("halvings", 0)):
-        job = with_smaller_tiles(job, options) or job
-    while True:
-        journal = Journal(target, fingerprint(source, job, options), resume=resume, notes=notes)
-        try:
-            return complete(job, reader, interpolator, journal, source, target, options, report, resume=resume)
-        except NoRoomError as error:
-            job, resume = smaller(job, options, error), False
-            notes["halvings"] = notes.get("halvings", 0) + 1
+        order = replace(order, job=with_smaller_tiles(order.job, order.options) or order.job)
+    return order
 
 
 def smaller(job: Job, options: UpsampleOptions, error: NoRoomError) -> Job:
@@ -102,18 +129,17 @@ def smaller(job: Job, options: UpsampleOptions, error: NoRoomError) -> Job:
 
 
 def complete(
-    job: Job,
+    order: Order,
     reader: GuardedReader,
     interpolator: Interpolator,
     journal: Journal,
-    source: Path,
-    target: Path,
-    options: UpsampleOptions,
     report: Callable[[Progress], None],
+    crew: Crew | None,
     *,
     resume: bool,
 ) -> Outcome:
     """Run the slabs that the journal lacks, with tiles of the job's shape, and give the output its final name."""
+    job, target, options = order.job, order.target, order.options
     made = journal.measures.keys() >= set(range(len(job.slabs)))
     if is_ended(target) and made:  # stopped when all was done but this
         report(Progress(job.planes, job.planes))
@@ -121,12 +147,7 @@ def complete(
     if is_ended(target) and resume:
         raise OutputExistsError(f"{target} exists already, and its journal says that it is unfinished: move one away")
     resume = resume and bool(journal.done)  # else it may have been stopped while the output was laid out
-    record = {
-        "program": f"zinterp {zinterp.__version__}",
-        "source": recorded_name(source),
-        **job.record(),
-        "planes": planes_table(job),
-    }
+    record = first_record(order)
     try:
         writer = create_outputs(job, target, options, record, resume=resume, complete=made)
     except BaseException:
@@ -134,7 +155,8 @@ def complete(
             journal.remove()
         raise
     try:
-        doubled = run_slabs(job, reader, writer, interpolator, journal, source, report)
+        numbers = [i for i in range(len(job.slabs)) if i not in journal.measures]
+        doubled = run_slabs(order, numbers, job.planes, reader, writer, interpolator, journal, report, crew)
         outcome = Outcome.of(job, journal)
         reader.check()
         check_places(writer, job, target, options)
@@ -151,13 +173,28 @@ def complete(
             if not isinstance(error, NoRoomError):
                 logger.warning("%s is unfinished: the same command with --resume goes on", target)
         raise
-    if doubled and not options.drop_duplicates:
+    warn_of_doubled(order, doubled)
+    return conclude(outcome, journal, options)
+
+
+def first_record(order: Order) -> dict[str, Any]:
+    """How an output is made, as far as that is known before it is."""
+    return {
+        "program": f"zinterp {zinterp.__version__}",
+        "source": recorded_name(order.source),
+        **order.job.record(),
+        "planes": planes_table(order.job),
+    }
+
+
+def warn_of_doubled(order: Order, doubled: Collection[Duplicate]) -> None:
+    """Name the planes that are equal bit for bit, unless they were looked for."""
+    if doubled and not order.options.drop_duplicates:
         logger.warning(
             "%s: planes that are equal bit for bit, kept as they are: %s; --drop-duplicates would make them anew",
-            source,
+            order.source,
             describe(sorted(doubled, key=lambda duplicate: duplicate.plane)),
         )
-    return conclude(outcome, journal, options)
 
 
 def conclude(outcome: Outcome, journal: Journal, options: UpsampleOptions) -> Outcome:
@@ -179,56 +216,45 @@ def is_passing(error: BaseException) -> bool:
 
 
 def run_slabs(
-    job: Job,
+    order: Order,
+    numbers: Sequence[int],
+    planes: int,
     reader: GuardedReader,
     writer: Outputs,
     interpolator: Interpolator,
     journal: Journal,
-    source: Path,
     report: Callable[[Progress], None],
+    crew: Crew | None,
 ) -> set[Duplicate]:
-    """Take the missing slabs through the straight line, in order -> neighbours met that are equal bit for bit."""
-    numbers = [i for i in range(len(job.slabs)) if i not in journal.measures]
-    done = job.planes - sum(len(job.slabs[i].target) for i in numbers)
-    report(Progress(done, job.planes))
+    """Take the missing slabs of so many planes through the straight line -> neighbours met that are equal bit for bit.
+
+    In this process they come in order, from a crew as they are made.
+    """
+    job = order.job
+    done = planes - sum(len(job.slabs[i].target) for i in numbers)
+    report(Progress(done, planes))
     doubled: set[Duplicate] = set()
-    measures: dict[int, list[Measures]] = {}
-
-    def compute(i: int, planes: Planes) -> Made:
-        doubled.update(equal_neighbours(job.slabs[i], planes))
-        made = compute_slab(job, interpolator, job.slabs[i], planes, keep_sigma=writer.confidence is not None)
-        measures[i] = made.measures
-        return made
-
-    finished = run_serial(
-        numbers,
-        read=lambda i: read_slab(reader, job.slabs[i]),
-        compute=compute,
-        write=lambda i, made: writer.write(job.slabs[i], made),
-        waiting=lambda what, i, seconds: logger.warning(
-            "%s: waiting for the disk to %s slab %d of %d for %.0f s now", source, what, i + 1, len(job.slabs), seconds
-        ),
-    )
-    for i in finished:
-        reader.check(sparingly=True)
-        writer.check()
-        journal.add(i, {"planes": to_json(measures.pop(i))})
-        done += len(job.slabs[i].target)
-        report(Progress(done, job.planes))
+    maker = SlabMaker(job, reader, interpolator, writer, lambda text: logger.warning("%s: %s", order.source, text))
+    with closing(maker.run(numbers) if crew is None else hired(crew, numbers, order, reader)) as made:
+        for slab in made:
+            reader.check(sparingly=True)
+            writer.check()
+            journal.add(slab.number, {"planes": to_json(slab.measures)})
+            doubled.update(slab.doubled)
+            done += len(job.slabs[slab.number].target)
+            report(Progress(done, planes))
     return doubled
 
 
-def equal_neighbours(slab: Slab, planes: Planes) -> Iterator[Duplicate]:
-    """Planes of a slab that equal the one before them and are not empty; others cost a look at their first row."""
-    for (one, before), (other, after) in pairwise(zip(slab.source, planes, strict=True)):
-        if np.array_equal(before[0], after[0]) and np.array_equal(before, after) and np.ptp(after):
-            yield Duplicate(other, one)
-
-
-def read_slab(reader: VolumeReader, slab: Slab) -> Planes:
-    """The input planes of a slab, (n, Y, X)."""
-    runs = [reader.read(run, slab.stack) for run in slab.runs()]
-    return runs[0] if len(runs) == 1 else np.concatenate(runs)
+def hired(crew: Crew, numbers: Sequence[int], order: Order, reader: GuardedReader) -> Generator[MadeSlab]:
+    """Have slabs made by other processes, while the input is watched here."""
+    depth = len(order.job.slabs[0].target)
+    assert all(slab.target.start % depth == 0 for slab in order.job.slabs)  # so that no two write to one shard
+    try:
+        yield from crew.run(numbers, order.anywhere())
+    except (InputError, BadVolumeError):
+        reader.check()  # what became another volume cannot be read as the old one, which is not its fault
+        raise
 
 
 def going_on(target: Path, options: UpsampleOptions) -> UpsampleOptions:
@@ -237,14 +263,3 @@ def going_on(target: Path, options: UpsampleOptions) -> UpsampleOptions:
     if options.resume and (is_ended(target) or may_replace(target, *others)):
         return replace(options, overwrite=True)
     return options
-
-
-def open_source(source: Path, options: UpsampleOptions) -> VolumeReader:
-    """Open an input as the options have it."""
-    return open_volume(
-        source,
-        channel=options.channel,
-        time=options.time,
-        keep_databar=options.keep_databar,
-        fill_gaps=options.fill_gaps,
-    )

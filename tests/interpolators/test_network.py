@@ -8,7 +8,7 @@ from tests.conftest import make_stack
 from zinterp import interpolate
 from zinterp.errors import BadOptionError, NoRoomError
 from zinterp.interpolators import create_interpolator
-from zinterp.interpolators.network import choose_device, choose_precision, cpu_has_bf16
+from zinterp.interpolators.network import choose_device, choose_precision, cpu_has_bf16, spread_device
 from zinterp.interpolators.weights import shipped_weights
 
 
@@ -162,3 +162,12 @@ def test_cuda_without_memory_halves_the_tiles_and_goes_on() -> None:
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert np.array_equal(found[::2], stack)
+
+
+def test_processes_take_turns_with_the_devices_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [spread_device("auto", process) for process in range(3)] == ["cuda:0", "cuda:1", "cuda:0"]
+    assert [spread_device(name, 1) for name in ("cuda", "cuda:0", "cpu")] == ["cuda:1", "cuda:0", "cpu"]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert spread_device("auto", 1) == "auto"

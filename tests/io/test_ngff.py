@@ -321,3 +321,35 @@ def test_a_link_to_a_level_has_its_lengths(tmp_path: Path) -> None:
     (tmp_path / "level").symlink_to(tmp_path / "a.zarr" / "s0")
     with open_volume(tmp_path / "level") as reader:
         assert reader.info.voxel_size == VoxelSize(0.02, 0.008, 0.008)
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+@pytest.mark.parametrize("depth", [1, 3, 4, 6, 8])
+def test_levels_that_are_written_with_the_planes_are_those_that_are_made_at_the_end(
+    depth: int, version: str, tmp_path: Path
+) -> None:
+    stack = make_stack((13, 300, 540), "uint16")
+    info = VolumeInfo((13, 300, 540), stack.dtype, VoxelSize(0.008, 0.008, 0.008))
+    options: dict[str, Any] = {"version": version, "z_chunk": depth, "record": {}}
+    writers = [NgffWriter(tmp_path / "a.zarr", info, **options)]
+    writers += [NgffWriter(tmp_path / "a.zarr", info, **options, resume=True) for _ in range(2)]
+    for i, z in reversed(list(enumerate(range(0, 13, depth)))):
+        writers[i % 3].write(z, stack[z : z + depth])
+    with_planes = sorted(path.name for path in (tmp_path / "a.zarr.partial").glob("[0-9]"))
+    assert with_planes == [str(level) for level in range(3) if depth % 2**level == 0]
+    growing = NgffWriter(tmp_path / "b.zarr", info, **options, growing=True)
+    for z in range(0, 13, depth):
+        growing.write(z, stack[z : z + depth])
+    assert [path.name for path in (tmp_path / "b.zarr.partial").glob("[0-9]")] == ["0"]
+    for writer in (writers[0], growing):
+        writer.finish()
+    found = [
+        {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+        for root in (tmp_path / "a.zarr" / str(level) for level in range(3))
+    ]
+    for level, files in enumerate(found):
+        root = tmp_path / "b.zarr" / str(level)
+        assert files == {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    half = zarr.open_array(tmp_path / "a.zarr" / "1", mode="r")[:]
+    assert np.array_equal(half, shrink(stack, (2, 2, 2)))
+    assert np.array_equal(zarr.open_array(tmp_path / "a.zarr" / "2", mode="r")[:], shrink(half, (2, 2, 2)))

@@ -13,7 +13,7 @@ import zinterp
 from zinterp.cli.text import printable
 from zinterp.errors import ZinterpError
 
-COMMANDS = ("upsample", "watch", "evaluate", "info", "verify", "demo", "models", "train")
+COMMANDS = ("upsample", "finish", "watch", "evaluate", "info", "verify", "demo", "models", "train")
 """Each is a module beside this one with a click command ``command``."""
 
 EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143

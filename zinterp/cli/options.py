@@ -2,6 +2,7 @@
 
 --factor  --depths  --z-step  --isotropic  --positions  --skip  --fill-gaps  --drop-duplicates  --align
 --model  --device  --precision  --tile  --overlap  --max-memory
+--workers  --scheduler  --slab
 --restore  --sharpen  --sharpen-radius  --sharpen-threshold  --grain  --fallback  --fallback-above
 --voxel-size  --channel  --time  --keep-databar  --intensity-range  --fill-nonfinite
 --config  --quiet  -v  --log-file
@@ -382,6 +383,23 @@ def machine_options(command: Command) -> Command:
             "--overlap", type=click.IntRange(min=0), help="Pixels that tiles share.  [default: the network's need]"
         ),
         click.option("--max-memory", type=Size(), help="What the job may use.  [default: half of the machine's]"),
+    )(command)
+
+
+def wide_options(command: Command) -> Command:
+    """--workers, --scheduler, --slab."""
+    return apply(
+        click.option(
+            "--workers", type=click.IntRange(min=1), help="Processes that make planes at a time.  [default: this one]"
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS", help="Let the workers of a dask scheduler make planes: tcp://HOST:8786."
+        ),
+        click.option(
+            "--slab",
+            metavar="I/N",
+            help="Make only the I-th of N shares of the output, beside other jobs; 'zinterp finish' completes it.",
+        ),
     )(command)
 
 

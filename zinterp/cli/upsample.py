@@ -15,6 +15,7 @@ from zinterp.cli.options import (
     log_options,
     network_options,
     optional,
+    wide_options,
 )
 from zinterp.cli.results import Speaker, say_plans, summarize
 
@@ -36,6 +37,7 @@ def html_file(text: str) -> str:
 @click.option("--output-dir", type=click.Path(path_type=Path), help="The folder for outputs with default names.")
 @geometry_options
 @network_options
+@wide_options
 @finishing_options
 @input_options
 @duplicates_option("--drop-duplicates", "Make planes anew that repeat the one before them.")
@@ -117,6 +119,8 @@ def command(
       zinterp upsample *.tif --output-dir dense --factor 4 --skip-existing --resume --keep-going
       zinterp upsample stack.tif --factor 4 --restore --confidence sigma.tif --report
       zinterp upsample stack.tif --factor 4 --report report.html
+      zinterp upsample stack.tif --factor 4 --workers 4
+      zinterp upsample stack.tif -o dense.ome.zarr --factor 4 --slab 3/8
       zinterp upsample slices --voxel-size 20nm --z-step 5nm --skip auto -o dense.ome.zarr
     """
     from zinterp.batch import FAILED, targets_of, upsample_many
@@ -131,6 +135,8 @@ def command(
     page = None if report in (None, SAID) else Path(report or "")
     if page is not None and len(inputs) > 1:
         raise click.UsageError("--report FILE.html is about one input, expected one")
+    if page is not None and options["slab"] is not None:
+        raise click.UsageError("--report FILE.html is about a whole output, and --slab makes a share: leave one out")
     if as_json and json_lines:
         raise click.UsageError("got both --json and --json-lines, expected one: --json-lines says all that --json says")
     chosen = given(options)

@@ -25,7 +25,7 @@ from zinterp.options import AUTO, UpsampleOptions, parse_skip
 from zinterp.outcome import Outcome
 from zinterp.pipeline import ArrayReader, build_interpolator
 from zinterp.plan import ZGrid, evenly
-from zinterp.run import read_slab
+from zinterp.slabs import read_slab
 from zinterp.volume import OneStack, Planes, VolumeInfo, VolumeReader, ranges, readable
 
 PLANES, SIZE = 65, 512  # of the window, by default

@@ -207,6 +207,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def spread_device(name: str, process: int) -> str:
+    """The device of one of several processes: where there are CUDA devices to choose from, they take turns."""
+    count = torch.cuda.device_count() if name in ("auto", "cuda") and torch.cuda.is_available() else 0
+    return f"cuda:{process % count}" if count > 1 else name
+
+
 def choose_precision(name: str, device: torch.device) -> torch.dtype:
     """The dtype of the convolutions."""
     if name == "auto":

@@ -1,7 +1,6 @@
 """Writing OME-Zarr (NGFF 0.4 and 0.5) with its pyramid."""
 
 import math
-import os
 import shutil
 from collections.abc import Mapping
 from itertools import pairwise, product
@@ -40,11 +39,15 @@ class NgffWriter:
     version : str
         ``0.5`` (Zarr 3, sharded) or ``0.4`` (Zarr 2).
     z_chunk : int
-        Planes that are always written together: the depth of a shard.
+        Planes that are always written together: the depth of a shard. A coarser level whose share of them is a whole
+        number of planes has shards of that depth, written with them; the others are made by ``finish``. So several
+        processes, each with a writer of its own, can write blocks of planes, and no two of them meet in a file.
     record : mapping
         How the volume was made, kept in the group's attributes under ``zinterp``.
     resume : bool
-        Go on in the partial folder that is there.
+        Go on in the partial folder that is there, in which others may be at work.
+    growing : bool
+        The volume is to be resized: all coarser levels are made by ``finish``.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class NgffWriter:
         z_chunk: int,
         record: Mapping[str, object],
         resume: bool = False,
+        growing: bool = False,
     ) -> None:
         self.path = path
         self.partial = partial_path(path)
@@ -63,39 +67,39 @@ class NgffWriter:
         self._version = version
         self._info = info
         self._record = record
+        shapes = level_shapes(info)
+        written = 1 if growing else next((i for i, (_, f) in enumerate(shapes) if z_chunk % f[0]), len(shapes))
         try:
             if resume:
-                for litter in self.partial.rglob("*.partial"):  # left by a write that was killed
-                    litter.unlink()
                 self._group = zarr.open_group(self.partial, mode="r+")
             else:
                 if self.partial.exists():
                     shutil.rmtree(self.partial)
                 self._group = zarr.open_group(self.partial, mode="w", zarr_format=3 if version == "0.5" else 2)
-                self._create_level(0, info.shape)
+                for level, (shape, factors) in enumerate(shapes[:written]):
+                    self._create_level(level, shape, factors)
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error}): choose another -o") from error
-        if not isinstance(self._group.get("0"), zarr.Array):
-            raise OutputError(f"cannot go on in {self.partial}: it holds no level 0; start again with --overwrite")
-        with zarr.config.set(ALL_CHUNKS):
-            self._level0 = zarr.open_array(self.partial / "0", mode="r+")
+        self._levels = [self._open_level(level) for level in range(written)]  # the finest first
 
-    def _create_level(self, level: int, shape: tuple[int, int, int]) -> zarr.Array[Any]:
-        """An empty array for one level; chunks of one slab never reach into another."""
-        depth = next(d for d in range(min(CHUNK_DEPTH, self.z_chunk), 0, -1) if self.z_chunk % d == 0)
+    def _create_level(self, level: int, shape: Lengths, factors: Lengths) -> None:
+        """An empty array for one level; chunks of one block of planes never reach into another."""
+        share = self.z_chunk // factors[0] if self.z_chunk % factors[0] == 0 else self.z_chunk
+        depth = next(d for d in range(min(CHUNK_DEPTH, share), 0, -1) if share % d == 0)
         outer = (self._info.times, self._info.channels) if self._info.stacks > 1 else ()
         ones = (1,) * len(outer)
         chunks = (depth, min(CHUNK, shape[1]), min(CHUNK, shape[2]))
         if self._version == "0.4":
-            return self._group.create_array(
+            self._group.create_array(
                 str(level),
                 shape=(*outer, *shape),
                 dtype=self._info.dtype,
                 chunks=(*ones, *chunks),
                 chunk_key_encoding={"name": "v2", "separator": "/"},
             )
-        shards = (self.z_chunk, *(math.ceil(min(n, SHARD) / c) * c for n, c in zip(shape[1:], chunks[1:], strict=True)))
-        return self._group.create_array(
+            return
+        shards = (share, *(math.ceil(min(n, SHARD) / c) * c for n, c in zip(shape[1:], chunks[1:], strict=True)))
+        self._group.create_array(
             str(level),
             shape=(*outer, *shape),
             dtype=self._info.dtype,
@@ -103,6 +107,15 @@ class NgffWriter:
             shards=(*ones, *shards),
             dimension_names=tuple(self._axes),
         )
+
+    def _open_level(self, level: int) -> zarr.Array[Any]:
+        """The array of one level, of which all chunks are written."""
+        if not isinstance(self._group.get(str(level)), zarr.Array):
+            raise OutputError(
+                f"cannot go on in {self.partial}: it holds no level {level}; start again with --overwrite"
+            )
+        with zarr.config.set(ALL_CHUNKS):
+            return zarr.open_array(self.partial / str(level), mode="r+")
 
     @property
     def _axes(self) -> str:
@@ -117,11 +130,19 @@ class NgffWriter:
         if z % self.z_chunk or (len(planes) % self.z_chunk and z + len(planes) != self._info.shape[0]):
             raise ValueError(f"got {len(planes)} planes at {z}, expected whole blocks of {self.z_chunk}")
         try:
-            place: Any = (*self._place(stack), slice(z, z + len(planes)))
-            self._level0[place] = planes
-            self._sync(z, len(planes), stack)
+            self._put(0, z, planes, stack)
+            shapes = level_shapes(self._info)[: len(self._levels)]
+            for level, ((_, before), (_, now)) in enumerate(pairwise(shapes), start=1):
+                planes = shrink_planes(planes, step_of(before, now))
+                self._put(level, z // now[0], planes, stack)
         except OSError as error:
             raise OutputError(f"cannot write {self.partial} ({error.strerror or error})") from error
+
+    def _put(self, level: int, z: int, planes: Planes, stack: int) -> None:
+        """Write planes of a level and wait until they are on disk."""
+        place: Any = (*self._place(stack), slice(z, z + len(planes)))
+        self._levels[level][place] = planes
+        self._sync(level, z, len(planes), stack)
 
     def resize(self, info: VolumeInfo) -> None:
         """Let the image have the planes and lengths of ``info``, planes that are new still empty.
@@ -130,8 +151,8 @@ class NgffWriter:
         """
         try:
             self._info = info
-            if self._level0.shape[-3] != info.shape[0]:
-                self._level0.resize((*self._level0.shape[:-3], *info.shape))
+            if self._levels[0].shape[-3] != info.shape[0]:
+                self._levels[0].resize((*self._levels[0].shape[:-3], *info.shape))
             attributes = self._metadata([(1, 1, 1)])
             if self._group.attrs.asdict() != attributes:
                 self._group.attrs.put(attributes)
@@ -142,47 +163,46 @@ class NgffWriter:
         """Read planes z that were written -> (len(z), Y, X)."""
         place: Any = (*self._place(stack), slice(z.start, z.stop))
         try:
-            return np.asarray(self._level0[place])
+            return np.asarray(self._levels[0][place])
         except OSError as error:
             raise OutputError(f"cannot read {self.partial} ({error.strerror or error})") from error
 
-    def _sync(self, z: int, count: int, stack: int) -> None:
-        """Wait until the chunks or shards of some planes of level 0 are on disk."""
-        depth = (self._level0.shards or self._level0.chunks)[-3]
-        folder = self.partial / "0" / ("c" if self._version == "0.5" else "")
+    def _sync(self, level: int, z: int, count: int, stack: int) -> None:
+        """Wait until the chunks or shards of some planes of a level are on disk."""
+        depth = (self._levels[level].shards or self._levels[level].chunks)[-3]
+        folder = self.partial / str(level) / ("c" if self._version == "0.5" else "")
         folder = folder.joinpath(*map(str, self._place(stack)))
         for i in range(z // depth, -(-(z + count) // depth)):
-            for path in (folder / str(i)).rglob("*"):
-                if path.is_file():
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
+            sync_files((folder / str(i)).rglob("*"))
 
     def finish(self, record: Mapping[str, object] | None = None) -> None:
-        """Build the pyramid, write the metadata, give the folder its final name.
+        """Complete the pyramid, write the metadata, give the folder its final name.
 
         A record takes the place of the one given at first.
         """
         self._record = self._record if record is None else record
         try:
-            with zarr.config.set(ALL_CHUNKS):
-                factors = self._build_pyramid()
+            for litter in self.partial.rglob("*.partial"):  # left by a write that was killed
+                litter.unlink()
+            factors = self._complete_pyramid()
             self._group.attrs.update(self._metadata(factors))
-            finest = self.partial / "0"  # whose chunks were waited for when they were written
-            sync_files(path for path in self.partial.rglob("*") if finest not in path.parent.parents)
+            written = [self.partial / str(level) for level in range(len(self._levels))]  # and waited for
+            sync_files(path for path in self.partial.rglob("*") if not any(w in path.parent.parents for w in written))
             replace_folder(self.partial, self.path)
         except OSError as error:
             raise OutputError(f"cannot complete {self.path} ({error.strerror or error})") from error
 
-    def _build_pyramid(self) -> list[tuple[int, int, int]]:
-        """Make the coarser levels from the finer ones, block by block; returns each level's total factors (z, y, x)."""
-        levels, source = level_shapes(self._info), self._level0
-        for number, ((_, before), (shape, now)) in enumerate(pairwise(levels), start=1):
+    def _complete_pyramid(self) -> list[Lengths]:
+        """Make the levels that were not written with the planes, each from the one before it -> factors of all."""
+        levels, source = level_shapes(self._info), self._levels[-1]
+        first = len(self._levels)
+        for number, ((_, before), (shape, now)) in enumerate(pairwise(levels[first - 1 :]), start=first):
             if str(number) in self._group:
                 del self._group[str(number)]
-            target = self._create_level(number, shape)
-            step = (now[0] // before[0], now[1] // before[1], now[2] // before[2])
+            self._create_level(number, shape, now)
+            target = self._open_level(number)
             for stack in range(self._info.stacks):
-                fill_level(source, target, step, self.z_chunk, self._place(stack))
+                fill_level(source, target, step_of(before, now), self._place(stack))
             source = target
         return [factors for _, factors in levels]
 
@@ -269,11 +289,15 @@ def as_lengths(values: NDArray[np.int64]) -> Lengths:
     return z, y, x
 
 
-def fill_level(
-    source: zarr.Array[Any], target: zarr.Array[Any], step: tuple[int, int, int], depth: int, place: tuple[int, ...]
-) -> None:
+def step_of(before: Lengths, now: Lengths) -> Lengths:
+    """How many voxels of a level become one of the next, along (z, y, x), by their total factors."""
+    return now[0] // before[0], now[1] // before[1], now[2] // before[2]
+
+
+def fill_level(source: zarr.Array[Any], target: zarr.Array[Any], step: Lengths, place: tuple[int, ...]) -> None:
     """Shrink one stack of a level into the next, a shard at a time, reading a few planes of it at a time."""
     planes_in, *edges = target.shape[-3:]
+    depth = (target.shards or target.chunks)[-3]
     for z, y, x in product(*(range(0, n, s) for n, s in zip((planes_in, *edges), (depth, SHARD, SHARD), strict=True))):
         window = tuple(slice(y0 * s, (y0 + SHARD) * s) for y0, s in ((y, step[1]), (x, step[2])))
         last = min(z + depth, planes_in)
@@ -284,6 +308,11 @@ def fill_level(
             parts.append(shrink(np.asarray(source[read]), step))
         written: Any = (*place, slice(z, last), slice(y, y + SHARD), slice(x, x + SHARD))
         target[written] = np.concatenate(parts)
+
+
+def shrink_planes(planes: Planes, step: Lengths) -> Planes:
+    """As ``shrink``, plane by plane of the result, so that little memory is needed beside it."""
+    return np.concatenate([shrink(planes[k : k + step[0]], step) for k in range(0, len(planes), step[0])])
 
 
 def shrink(block: Planes, step: tuple[int, ...]) -> Planes:

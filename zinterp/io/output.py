@@ -123,7 +123,15 @@ def create_growing(path: Path, info: VolumeInfo, options: OutputOptions, record:
     from zinterp.io.ngff_writer import NgffWriter
 
     check_target(path, info, overwrite=options.overwrite, resume=options.resume)
-    return NgffWriter(path, info, version=options.ngff, z_chunk=options.z_chunk, record=record, resume=options.resume)
+    return NgffWriter(
+        path,
+        info,
+        version=options.ngff,
+        z_chunk=options.z_chunk,
+        record=record,
+        resume=options.resume,
+        growing=True,
+    )
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

@@ -1,5 +1,7 @@
 """Tiles: cover all, blend without a seam, and do not care about order."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,23 +32,25 @@ def test_tiling_the_identity_is_the_identity(layout: TileLayout) -> None:
 
 @given(layout=layouts)
 @settings(max_examples=60, deadline=None)
-def test_tiles_have_one_shape_and_start_on_multiples(layout: TileLayout) -> None:
-    height, width = layout.padded
-    for tile in layout.tiles():
-        assert (tile.rows.stop - tile.rows.start, tile.cols.stop - tile.cols.start) == layout.tile
-        assert tile.rows.stop <= height
-        assert tile.cols.stop <= width
+def test_blend_weights_sum_to_one_and_are_zero_near_the_borders_of_tiles(layout: TileLayout) -> None:
+    for starts, tile, padded in zip(layout.starts, layout.tile, layout.padded, strict=True):
+        weights = blend_weights(starts, tile, layout.overlap, layout.margin)
+        total = np.zeros(padded)
+        for start, weight in zip(starts, weights, strict=True):
+            total[start : start + tile] += weight
+        assert np.allclose(total, 1)
+        assert not weights[1:, : layout.margin].any()
+        assert not weights[:-1, tile - layout.margin :].any()
 
 
-@given(count=st.integers(1, 5), margin=st.integers(0, 5), ramp=st.integers(0, 9), extra=st.integers(1, 20))
-def test_blend_weights_sum_to_one_between_the_outer_margins(count: int, margin: int, ramp: int, extra: int) -> None:
-    overlap = 2 * margin + ramp
-    length = 2 * overlap + extra
-    weights = blend_weights(length, count, overlap, margin)
-    total = np.zeros((count - 1) * (length - overlap) + length)
-    for i, weight in enumerate(weights):
-        total[i * (length - overlap) : i * (length - overlap) + length] += weight
-    assert np.allclose(total, 1)
+@given(layout=layouts)
+def test_tiles_share_at_least_the_overlap_and_cover_the_padded_plane(layout: TileLayout) -> None:
+    for starts, tile, n, padded in zip(layout.starts, layout.tile, layout.shape, layout.padded, strict=True):
+        assert starts[0] == 0
+        assert starts[-1] + tile == padded
+        assert 0 <= padded - n < layout.multiple_of
+        assert all(0 < after - start <= tile - layout.overlap for start, after in pairwise(starts))
+        assert not any(start % layout.multiple_of for start in starts)
 
 
 def blur(tiles: np.ndarray) -> np.ndarray:
@@ -88,11 +92,9 @@ def test_every_call_has_the_full_batch() -> None:
 
 @given(layout=layouts)
 def test_no_row_or_column_of_tiles_is_more_than_the_plane_needs(layout: TileLayout) -> None:
-    for n, tile, count in zip(layout.shape, layout.tile, layout.counts, strict=True):
-        needed = n + 2 * layout.margin
-        assert tile + (count - 1) * (tile - layout.overlap) >= needed
+    for padded, tile, count in zip(layout.padded, layout.tile, layout.counts, strict=True):
         if count > 1:
-            assert tile + (count - 2) * (tile - layout.overlap) < needed
+            assert tile + (count - 2) * (tile - layout.overlap) < padded
 
 
 @given(layout=layouts)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,44 +26,40 @@ class Tile:
 class TileLayout:
     """How planes of one size are padded and cut into tiles of one shape.
 
-    Along each axis tiles of length ``tile`` start every ``tile - overlap`` pixels. The outermost three eighths of the
-    overlap on either side of a tile, where the network sees its border, are thrown away (``margin``); over the quarter
-    in the middle neighbours are blended. The plane is padded by the margin on all sides by reflection, whether it is
-    cut into tiles or not, and further at the end until the last tile fits.
+    The plane is padded by reflection at its ends, up to a multiple that the network needs, whether it is cut into tiles
+    or not: at its borders the network sees the same. Along each axis tiles of length ``tile`` are spread evenly and
+    share at least ``overlap`` pixels. Where they meet, the outermost three eighths of the overlap, where the network
+    sees the border of a tile, are thrown away (``margin``); over the quarter in the middle neighbours are blended.
     """
 
     shape: tuple[int, int]
+    padded: tuple[int, int]
     tile: tuple[int, int]
     overlap: int
     margin: int
+    multiple_of: int
 
     @property
     def counts(self) -> tuple[int, int]:
         """Tiles along y and along x."""
-        rest = (n + 2 * self.margin - t for n, t in zip(self.shape, self.tile, strict=True))
-        rows, cols = (1 + -(-n // (t - self.overlap)) if n > 0 else 1 for n, t in zip(rest, self.tile, strict=True))
+        rest = ((n - t, t - self.overlap) for n, t in zip(self.padded, self.tile, strict=True))
+        rows, cols = (1 + -(-n // step) if n else 1 for n, step in rest)
         return rows, cols
 
     @property
-    def padded(self) -> tuple[int, int]:
-        """Height and width of the padded plane."""
-        rows, cols = self.counts
-        return (
-            self.tile[0] + (rows - 1) * (self.tile[0] - self.overlap),
-            self.tile[1] + (cols - 1) * (self.tile[1] - self.overlap),
+    def starts(self) -> tuple[list[int], list[int]]:
+        """Where tiles start along y and along x, multiples of what the network needs."""
+        spread = ((n - t, count) for n, t, count in zip(self.padded, self.tile, self.counts, strict=True))
+        rows, cols = (
+            [i * n // max(count - 1, 1) // self.multiple_of * self.multiple_of for i in range(count)]
+            for n, count in spread
         )
+        return rows, cols
 
     def tiles(self) -> list[Tile]:
         """All tiles, row by row."""
-        rows, cols = self.counts
-        return [
-            Tile(
-                slice(r * (self.tile[0] - self.overlap), r * (self.tile[0] - self.overlap) + self.tile[0]),
-                slice(c * (self.tile[1] - self.overlap), c * (self.tile[1] - self.overlap) + self.tile[1]),
-            )
-            for r in range(rows)
-            for c in range(cols)
-        ]
+        rows, cols = self.starts
+        return [Tile(slice(y, y + self.tile[0]), slice(x, x + self.tile[1])) for y in rows for x in cols]
 
 
 def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multiple_of: int) -> TileLayout:
@@ -92,9 +89,10 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
         )
     margin = round_up(-(-3 * overlap // 8), multiple_of)
     overlap = max(round_up(overlap, multiple_of), 2 * margin + multiple_of) if overlap else 0
-    edges = []
+    edges, padded = [], []
     for n in shape:
-        whole = round_up(n + 2 * margin, multiple_of)
+        whole = round_up(n, multiple_of)
+        padded.append(whole)
         longest = whole if tile is None else min(whole, tile // multiple_of * multiple_of)
         if longest < whole and longest < max(2 * overlap, multiple_of):
             raise BadOptionError(
@@ -103,7 +101,7 @@ def tile_layout(shape: tuple[int, int], *, tile: int | None, overlap: int, multi
             )
         count = 1 if longest == whole else -(-(whole - overlap) // (longest - overlap))
         edges.append(round_up(-(-(whole + (count - 1) * overlap) // count), multiple_of))
-    return TileLayout(shape, (edges[0], edges[1]), overlap, margin)
+    return TileLayout(shape, (padded[0], padded[1]), (edges[0], edges[1]), overlap, margin, multiple_of)
 
 
 def round_up(n: int, multiple: int) -> int:
@@ -111,18 +109,17 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-def blend_weights(length: int, count: int, overlap: int, margin: int) -> NDArray[np.float64]:
-    """Weights along one axis of ``count`` tiles, shape (count, length): smooth ramps that sum to 1 at every pixel."""
-    weights = np.ones((count, length))
+def blend_weights(starts: Sequence[int], length: int, overlap: int, margin: int) -> NDArray[np.float64]:
+    """Weights along one axis of tiles, shape (len(starts), length): smooth ramps that sum to 1 at every pixel."""
+    weights = np.ones((len(starts), length))
     ramp_length = overlap - 2 * margin
     x = (np.arange(ramp_length) + 0.5) / max(ramp_length, 1)
     ramp = x * x * (3 - 2 * x)
     edge = np.concatenate([np.zeros(margin), ramp, np.ones(margin)])
-    for i in range(count):
-        if i > 0:
-            weights[i, :overlap] *= edge
-        if i < count - 1:
-            weights[i, length - overlap :] *= 1 - edge
+    for i, (start, after) in enumerate(pairwise(starts)):
+        weights[i + 1, :overlap] = edge
+        weights[i, after - start : after - start + overlap] *= 1 - edge
+        weights[i, after - start + overlap :] = 0
     return weights
 
 
@@ -153,18 +150,15 @@ def apply_tiled(
     ndarray, shape (K, Y, X), float32
     """
     height, width = layout.shape
-    rows, cols = layout.counts
-    top = left = layout.margin
-    padding = [(0, 0)] + [
-        (layout.margin, p - n - layout.margin) for p, n in zip(layout.padded, layout.shape, strict=True)
-    ]
+    rows, cols = layout.starts
+    padding = [(0, 0), *((0, p - n) for p, n in zip(layout.padded, layout.shape, strict=True))]
     padded = np.pad(planes, padding, mode="reflect") if any(map(sum, padding)) else planes
     tiles = layout.tiles()
     if len(tiles) == 1:
         repeated = np.stack([padded] * batch)
-        return np.ascontiguousarray(function(repeated)[0, :, top : top + height, left : left + width])
-    weights_y = blend_weights(layout.tile[0], rows, layout.overlap, layout.margin)
-    weights_x = blend_weights(layout.tile[1], cols, layout.overlap, layout.margin)
+        return np.ascontiguousarray(function(repeated)[0, :, :height, :width])
+    weights_y = blend_weights(rows, layout.tile[0], layout.overlap, layout.margin)
+    weights_x = blend_weights(cols, layout.tile[1], layout.overlap, layout.margin)
     total: NDArray[np.float64] | None = None
     for indices in batches(order if order is not None else range(len(tiles)), batch):
         filled = indices + [indices[-1]] * (batch - len(indices))
@@ -172,11 +166,11 @@ def apply_tiled(
         if total is None:
             total = np.zeros((results.shape[1], *layout.padded))
         for i, result in zip(indices, results, strict=False):
-            weight = weights_y[i // cols][:, None] * weights_x[i % cols]
+            weight = weights_y[i // len(cols)][:, None] * weights_x[i % len(cols)]
             total[:, tiles[i].rows, tiles[i].cols] += np.rint(result * (weight / QUANTUM)) * QUANTUM
     if total is None:
         raise ValueError("got no tile in the order, expected each tile once")
-    return total[:, top : top + height, left : left + width].astype(np.float32)
+    return total[:, :height, :width].astype(np.float32)
 
 
 def batches(indices: Sequence[int], size: int) -> Iterator[list[int]]:

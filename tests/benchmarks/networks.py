@@ -28,10 +28,10 @@ GAPS = (2, 4, 8)
 EDGE = 256  # pixels, for counting multiplications
 
 
-def multiplications(network: Any, factor: int) -> float:
+def multiplications(network: Any, factor: int, device: object = "cpu") -> float:
     """Of convolutions and matrices, for each pixel that is made."""
-    times = torch.arange(1, factor, dtype=torch.float32)[None] / factor
-    planes = torch.rand(1, 2 * network.context, EDGE, EDGE)
+    times = torch.arange(1, factor, dtype=torch.float32, device=device)[None] / factor
+    planes = torch.rand(1, 2 * network.context, EDGE, EDGE, device=device)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(planes, times)
     return counter.get_total_flops() / 2 / EDGE**2 / (factor - 1)

@@ -1,5 +1,6 @@
 """What is particular to OME-Zarr."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -353,3 +354,12 @@ def test_levels_that_are_written_with_the_planes_are_those_that_are_made_at_the_
     half = zarr.open_array(tmp_path / "a.zarr" / "1", mode="r")[:]
     assert np.array_equal(half, shrink(stack, (2, 2, 2)))
     assert np.array_equal(zarr.open_array(tmp_path / "a.zarr" / "2", mode="r")[:], shrink(half, (2, 2, 2)))
+
+
+def test_metadata_that_are_only_odd_bring_no_warning(tmp_path: Path) -> None:
+    array = zarr.create_array(tmp_path / "a.zarr", shape=(3, 4, 5), dtype="uint8", zarr_format=2)
+    array[:] = 7
+    document = json.loads((tmp_path / "a.zarr" / ".zarray").read_text())
+    (tmp_path / "a.zarr" / ".zarray").write_text(json.dumps(document | {"filters": []}))
+    with open_volume(tmp_path / "a.zarr") as reader:
+        assert (reader.read(range(3)) == 7).all()

@@ -4,8 +4,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from zinterp.models.layers import MirrorConv2d, TimeModulation, local_mean, local_rms, warp, wide_mean
-from zinterp.models.mirror_unet import BOUND, MOST, MirrorUNet, MirrorUNetSize, Scene, cubic_minus_linear
+from zinterp.models.layers import (
+    MirrorConv2d,
+    TimeModulation,
+    local_mean,
+    local_rms,
+    smoothed,
+    upsampled,
+    warp,
+    widely_smoothed,
+)
+from zinterp.models.mirror_unet import BOUND, MOST, MirrorUNet, MirrorUNetSize, Scene, cubic_minus_linear, mean_of_nine
+from zinterp.models.strips import cut, strips, upsampled_rows
 
 
 @pytest.fixture(params=[2, 3])
@@ -55,11 +65,11 @@ def test_local_statistics() -> None:
 
 
 def test_wide_means_reach_further_than_local_ones() -> None:
-    spot = torch.zeros(1, 1, 256, 256)
-    spot[..., 128, 128] = 256.0**2
-    assert torch.allclose(wide_mean(torch.ones(1, 2, 32, 32), 16), torch.ones(1, 2, 32, 32))
-    assert float(wide_mean(spot, 16)[..., 128, 128 + 64]) > 0
-    assert float(local_mean(spot, 16)[..., 128, 128 + 64]) == 0
+    spot = torch.zeros(1, 1, 16, 16)
+    spot[..., 8, 8] = 1
+    assert torch.allclose(widely_smoothed(torch.ones(1, 2, 4, 4)), torch.ones(1, 2, 4, 4))
+    assert float(widely_smoothed(spot)[..., 8, 12]) > 0
+    assert float(smoothed(spot)[..., 8, 12]) == 0
 
 
 def test_warping_moves_by_pixels_and_repeats_the_border() -> None:
@@ -109,15 +119,16 @@ def test_planes_are_moved_by_the_flow_and_never_far_from_what_they_were(network:
     scene = Scene(planes)
     flow = torch.zeros(2, 4, 48, 64)
     flow[:, 0] = 3
-    moved = scene.moved(flow)
+    moved = scene.moved(flow, scene.units())
     c = network.context
     assert torch.allclose(moved[:, :c, :, 3:-3], planes[:, :c, :, 6:], atol=1e-4)
     assert torch.allclose(moved[:, c:], planes[:, c:], atol=1e-4)
     depths = torch.arange(planes.shape[1])[:, None, None]
     nearly_straight = planes[:, :1] + 0.1 * depths * planes[:, 1:2] + 1e-3 * planes
     scene = Scene(nearly_straight)
-    assert ((scene.moved(flow) - nearly_straight).abs() <= BOUND * scene.roughness + 1e-6).all()
-    assert not torch.allclose(scene.moved(flow), nearly_straight)
+    moved = scene.moved(flow, scene.units())
+    assert ((moved - nearly_straight).abs() <= BOUND * scene.units().roughness + 1e-6).all()
+    assert not torch.allclose(moved, nearly_straight)
 
 
 def test_the_grain_channels_tell_shared_noise_from_independent_noise() -> None:
@@ -131,12 +142,14 @@ def test_the_grain_channels_tell_shared_noise_from_independent_noise() -> None:
 
 def test_the_residual_is_bounded_by_the_local_bend(network: MirrorUNet, planes: Tensor) -> None:
     torch.nn.init.normal_(network.head.weight, std=100)
-    scene = Scene(planes)
-    _, moved = network.decoder(network.encoder(scene.inputs()), TIMES[:, 0], scene)
+    scene, t = Scene(planes), TIMES[:, 0]
+    features = network.encoder(scene.inputs, planes)
+    rows = range(planes.shape[2])
+    _, moved, roughness = network.decoder.finest(*network.decoder.coarse(features, t), features[0], t, scene, rows)
     near = moved[:, network.context - 2 : network.context + 2]
     t = TIMES[:, :1, None]
     linear = (1 - t) * near[:, 1] + t * near[:, 2]
-    most = BOUND * scene.roughness[:, 0] + 2 * cubic_minus_linear(near, t).abs()
+    most = BOUND * roughness[:, 0] + 2 * cubic_minus_linear(near, t).abs()
     assert ((network(planes, TIMES[:, :1]).planes[:, 0] - linear).abs() <= most + 1e-5).all()
 
 
@@ -180,3 +193,32 @@ def test_an_impossible_context_is_refused(sizes: dict[str, object]) -> None:
 def test_impossible_sizes_are_refused(sizes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="even numbers"):
         MirrorUNetSize.from_json(sizes)
+
+
+def test_strips_change_nothing(network: MirrorUNet) -> None:
+    planes = torch.rand(1, 2 * network.context, 224, 4096, generator=torch.Generator().manual_seed(2))
+    assert len(list(strips(planes.shape))) == 1  # where gradients may be asked for
+    whole = network(planes, TIMES[:1])
+    with torch.inference_mode():
+        assert len(list(strips(planes.shape))) > 3
+        made = network(planes, TIMES[:1])
+    assert torch.allclose(made.planes, whole.planes, atol=1e-5)
+    assert torch.allclose(made.sigma, whole.sigma, atol=1e-5)
+
+
+def test_rows_of_an_upsampled_map_are_those_of_the_whole() -> None:
+    x = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(3))
+    for scale in (2, 16):
+        whole = upsampled(x, scale)
+        for rows in (
+            range(0, 6 * scale),
+            range(0, 2),
+            range(scale - 1, 3 * scale + 1),
+            range(6 * scale - 1, 6 * scale),
+        ):
+            assert torch.allclose(upsampled_rows(x, rows, scale), cut(whole, rows), atol=1e-6)
+
+
+def test_the_mean_of_nine_leaves_out_what_is_not_there() -> None:
+    x = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(4))
+    assert torch.allclose(mean_of_nine(x), smoothed(x), atol=1e-6)

@@ -33,7 +33,8 @@ class NgffReader(Closing):
 
     def __init__(self, path: Path, options: InputOptions) -> None:
         self._path = path
-        with reading(path):
+        with reading(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of odd metadata, and of units, which are checked here
             level = open_level(path)
         self._array, self._place, axes = level.array, level.place, level.axes
         if len(axes) != self._array.ndim or axes[-2:] != "yx" or "z" not in axes or set(axes) - set("tczyx"):
@@ -122,11 +123,9 @@ def open_level(path: Path) -> Level:
         raise BadVolumeError(f"{path} lies among labels, expected grey values: labels cannot be interpolated")
     check_metadata(path, root)
     group = parent = None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what else lies in the store, and of units, which are checked here
-        node = zarr.open(path, mode="r")
-        if isinstance(node, zarr.Group):
-            node = only_image(node, path)
+    node = zarr.open(path, mode="r")
+    if isinstance(node, zarr.Group):
+        node = only_image(node, path)
     if isinstance(node, zarr.Group):
         group, wanted = node, None
     elif (parent := image_around(path)) is not None:
@@ -227,9 +226,7 @@ def image_metadata(group: zarr.Group, path: Path) -> v04.Image | v05.Image:
         )
     if "image-label" in ome:
         raise BadVolumeError(f"{path} is a label image, expected grey values: labels cannot be interpolated")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of units that are none: lengths in these are not known
-        image = yaozarrs.validate_ome_object({k: v for k, v in ome.items() if k in ("version", "multiscales")})
+    image = yaozarrs.validate_ome_object({k: v for k, v in ome.items() if k in ("version", "multiscales")})
     if not isinstance(image, v04.Image | v05.Image):
         raise BadVolumeError(f"{path} is an NGFF {type(image).__name__}, expected an image")
     return image

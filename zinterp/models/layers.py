@@ -121,11 +121,6 @@ def local_rms(x: Tensor, window: int) -> Tensor:
     return local_mean(x.square().mean(dim=1, keepdim=True), window).sqrt()
 
 
-def wide_mean(x: Tensor, window: int) -> Tensor:
-    """Smooth mean of x over about thirteen windows, shape kept; see ``local_mean``."""
-    return upsampled(widely_smoothed(F.avg_pool2d(x, window)), window)
-
-
 def widely_smoothed(blocks: Tensor) -> Tensor:
     """Means over about 13 x 13 blocks around each, the nearest counting most."""
     return smoothed(smoothed(blocks, 7), 7)

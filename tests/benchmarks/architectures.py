@@ -15,6 +15,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from zinterp.models.mirror_unet import (
     time_shares,
 )
 from zinterp.models.splat import splat
+from zinterp.models.strips import cut
 from zinterp.training.data import Augmentation, CropSampler, read_training_volumes
 from zinterp.training.losses import laplacian, likelihood
 from zinterp.training.objectives import ForMirrorUNet
@@ -57,7 +59,7 @@ class Plain(nn.Module):
     """Direct synthesis: a residual U-Net over four planes, without motion and without statistics of the grain."""
 
     context, multiple_of, uncertain = 2, 16, True
-    overlap, bytes_per_pixel = MirrorUNet.overlap, MirrorUNet.bytes_per_pixel
+    overlap, bytes_per_pixel = MirrorUNet.overlap, (1000, 700)
     inputs = 10  # channels
     outputs = 3  # of the head: residual, blend, doubt
     phases = 1
@@ -70,7 +72,7 @@ class Plain(nn.Module):
 
     def forward(self, planes: Tensor, times: Tensor) -> Prediction:
         inputs, roughness = self.normalise(planes)
-        features = self.encoder(inputs.contiguous(memory_format=torch.channels_last))
+        features = self.encoder(partial(cut, inputs), inputs)
         made = [self.synthesise(planes, features, roughness, t) for t in times.unbind(1)]
         return Prediction(*(torch.stack(each, dim=1) for each in zip(*made, strict=True)))
 
@@ -93,7 +95,7 @@ class Plain(nn.Module):
 
     def level(self, i: int, x: Tensor, skip: Tensor, t: Tensor) -> Tensor:
         """The next finer level of the decoder, the i-th from below."""
-        return self.decoder.refine(i, self.decoder.time[i](self.decoder.up(i, x) + skip, t))
+        return self.decoder.refine(i, upsampled(self.decoder.narrow[i](x)), skip, t)
 
     def finish(self, planes: Tensor, decoded: Tensor, roughness: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         """From decoded features to a plane and its deviation (N, H, W)."""

@@ -34,7 +34,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     "nested-unet": {"flow": (32, 64, 128, 256, 512), "heights": (7, 6, 5), "middle": (32, 32, 64)},
 }
 JOB = """
-import sys, time, json, resource
+import sys, time, json
 from zinterp.options import UpsampleOptions
 from zinterp.pipeline import build_interpolator, upsample
 from zinterp.slabs import SlabMaker
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     start = time.perf_counter()
     upsample(source, source + ".out.tif", overwrite=True, **options)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
     print(json.dumps({"seconds": seconds, "peak": peak, "shares": [part / seconds for part in spent.values()]}))
 """
 

@@ -323,11 +323,11 @@ class MirrorUNet(nn.Module):
     architecture = "mirror-unet"
     uncertain = True
     overlap = 160
-    bytes_per_pixel = (1000, 700)
 
     def __init__(self, size: MirrorUNetSize | None = None) -> None:
         super().__init__()
         self.size = size or MirrorUNetSize()
+        self.bytes_per_pixel = (150 + 16 * self.size.channels[0], 130 + 10 * self.size.channels[0])
         self.context = self.size.context
         self.multiple_of = max(WINDOW, 2 ** (len(self.size.channels) - 1))
         self.encoder = Encoder(2 * (5 + self.context), self.size.channels)

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from zinterp.errors import BadOptionError, NoRoomError
 from zinterp.interpolators.base import Needs, Planes
 from zinterp.models.layers import Prediction
+from zinterp.models.strips import strip_by_strip
 
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch takes large pages where the system offers them
 Made = TypeVar("Made")
@@ -88,7 +90,11 @@ class NetworkInterpolator:
         """Apply a function to planes and times on the device."""
         frames = torch.from_numpy(np.clip(planes, *SEEN)).to(self.device)
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        by_strips = self.device.type == "cpu" and getattr(self.network, "by_strips", False)
+        with (
+            torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
+            strip_by_strip() if by_strips else nullcontext(),
+        ):
             return function(frames, t)
 
 

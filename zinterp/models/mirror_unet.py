@@ -30,7 +30,7 @@ from zinterp.models.layers import (
     warp,
     widely_smoothed,
 )
-from zinterp.models.strips import cut, in_strips, strips, upsampled_rows
+from zinterp.models.strips import cut, in_strips, side_by_side, strips, upsampled_rows
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,8 @@ class Scene:
 
     def _block_means(self, function: Callable[[range], Tensor]) -> Tensor:
         """Means over blocks of what is made of some rows, (N, C, H / 16, W / 16)."""
-        return torch.cat([F.avg_pool2d(function(rows), WINDOW) for rows in strips(self.planes.shape)], dim=2)
+        parts = side_by_side(lambda rows: F.avg_pool2d(function(rows), WINDOW), strips(self.planes.shape))
+        return torch.cat(parts, dim=2)
 
     def _first_look(self, rows: range) -> Tensor:
         near = self._near(rows)
@@ -313,6 +314,8 @@ class MirrorUNet(nn.Module):
         Height and width of the planes must be multiples of this.
     uncertain : bool
         It predicts standard deviations.
+    by_strips : bool
+        On a CPU it works strip by strip.
     overlap : int
         Pixels that neighbouring tiles should share: beyond the margin of 64 that this gives, a tile's border changes
         nothing by a grey level of 255.
@@ -322,6 +325,7 @@ class MirrorUNet(nn.Module):
 
     architecture = "mirror-unet"
     uncertain = True
+    by_strips = True
     overlap = 160
 
     def __init__(self, size: MirrorUNetSize | None = None) -> None:

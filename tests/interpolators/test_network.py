@@ -145,7 +145,7 @@ def test_a_network_whose_tiles_were_too_large_goes_on_with_smaller_ones(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return predict(frames, t)
 
-    stack = make_stack((2, 300, 40))
+    stack = make_stack((2, 400, 40))
     monkeypatch.setattr(interpolator, "predict", small_only)
     found = interpolate(stack, factor=2, interpolator=interpolator)
     assert np.array_equal(found[::2], stack)

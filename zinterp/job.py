@@ -40,6 +40,8 @@ from zinterp.volume import OneStack, VolumeInfo, VolumeReader, decimal, ranges, 
 LARGEST_TILE = 1280  # pixels: beyond this a CPU gains nothing
 SMALLEST_TILE = 64  # pixels: where the device has no memory for that, smaller ones will not help
 DEEPEST_SLAB = 32  # planes
+PROGRAM = 450 * 10**6  # bytes that a process takes with a network, three times as many as without
+TILE_SHARE = 3  # the part of the memory that is for tiles
 WIDEST_RANGE = 1000  # times the stack's own: beyond it float32 has too few digits left
 SAMPLE_PLANES = 16
 SAMPLE_PIXELS = 2**20
@@ -325,20 +327,30 @@ def slab_memory(info: VolumeInfo, needs: Needs) -> tuple[int, int]:
     """Bytes that a slab takes however deep it is, and for each of its output planes."""
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
-    fixed = 2 * needs.context * pixels * (3 * item + 8)  # context planes as read, twice ahead, and as float32
-    each = pixels * (
-        4 * item + 12 + 12 * needs.outputs
-    )  # one plane computed, blended in float64, waiting to be written
+    fixed = 2 * needs.context * pixels * (3 * item + 4)  # context planes as read, twice ahead, and as float32
+    each = pixels * (4 * item + 4 + 12 * needs.outputs)  # one plane computed, blended in float64, waiting to be written
     return fixed, each
 
 
+def other_memory(needs: Needs, memory: int) -> int:
+    """Bytes of so many that the program takes, and the largest tile that there can be."""
+    program = PROGRAM if needs.overlap else PROGRAM // 3
+    return min(program, memory // 4) + min(LARGEST_TILE**2 * tile_bytes(needs), memory // TILE_SHARE)
+
+
+def tile_bytes(needs: Needs) -> int:
+    """Bytes for each pixel of the tiles that are worked on together."""
+    return needs.bytes_per_pixel * needs.batch if needs.overlap else 0
+
+
 def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) -> int:
-    """Output planes a slab: whole gaps as far as a quarter of the memory goes."""
+    """Output planes a slab: whole gaps as far as the memory goes that the program and its tiles leave."""
     fixed, each = slab_memory(info, needs)
-    affordable = (memory // 2 - fixed) // each
+    other = other_memory(needs, memory)
+    affordable = (memory - other - fixed) // each
     if affordable < 1:
         raise BadVolumeError(
-            f"planes of {info.shape[2]} x {info.shape[1]} pixels need {readable(2 * (fixed + each))}, and "
+            f"planes of {info.shape[2]} x {info.shape[1]} pixels need {readable(other + fixed + each)}, and "
             f"{readable(memory)} may be used: give a larger --max-memory"
         )
     depth = min(affordable, DEEPEST_SLAB, len(grid))
@@ -349,8 +361,9 @@ def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
     """What a user is told where several processes may need more memory than there is."""
     workers = options.workers or 1
     fixed, each = slab_memory(job.source, job.needs)
-    tile = math.prod(job.layout.tile) * job.needs.bytes_per_pixel * job.needs.batch if job.needs.overlap else 0
-    needed = workers * (fixed + each * len(job.slabs[0].target) + tile)
+    tile = math.prod(job.layout.tile) * tile_bytes(job.needs)
+    program = PROGRAM if job.needs.overlap else PROGRAM // 3
+    needed = workers * (program + tile + fixed + each * len(job.slabs[0].target))
     there = psutil.virtual_memory().total
     if workers == 1 or needed <= there:
         return []
@@ -361,7 +374,7 @@ def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
 
 
 def choose_tiles(info: VolumeInfo, options: UpsampleOptions, needs: Needs, memory: int) -> TileLayout:
-    """Tiles as large as half of the memory allows; no tiles for interpolators that look at one pixel only."""
+    """Tiles as large as a third of the memory allows; no tiles for interpolators that look at one pixel only."""
     overlap = needs.overlap if options.overlap is None else options.overlap
     if overlap > max(*info.shape[1:], needs.overlap):
         raise BadOptionError(
@@ -369,7 +382,7 @@ def choose_tiles(info: VolumeInfo, options: UpsampleOptions, needs: Needs, memor
         )
     tile = options.tile
     if tile is None and needs.overlap:
-        affordable = int((memory // 2 / needs.bytes_per_pixel / needs.batch) ** 0.5)
+        affordable = int((memory // TILE_SHARE / tile_bytes(needs)) ** 0.5)
         tile = max(min(LARGEST_TILE, affordable), 2 * overlap + needs.multiple_of)
     return tile_layout(info.shape[1:], tile=tile, overlap=overlap, multiple_of=needs.multiple_of)
 

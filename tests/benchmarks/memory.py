@@ -1,7 +1,7 @@
 """Print the peak memory of a job against the number of planes, and against their size.
 
 usage: python tests/benchmarks/memory.py [--planes 50,500,5000] [--model linear] [--edges 256,1024,4096]
-       [--tiled fast] [--max-memory 4GB]
+       [--tiled fast] [--max-memory 4GB] [--deep 7]
 
 Each job upsamples an OME-Zarr twofold into an OME-Zarr, in a process of its own. Planes are of noise with structure, as
 many different ones as fit into one block. The first table has planes of 512 x 512 pixels, the second three planes of
@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--edges", default="256,1024,4096")
     parser.add_argument("--tiled", default="fast")
     parser.add_argument("--max-memory", default="4GB")
+    parser.add_argument("--deep", type=int, default=7)
     arguments = parser.parse_args()
     say(f"| planes of 512 x 512, {arguments.model} | peak MB | seconds |")
     say("|---|---|---|")
@@ -72,12 +73,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             peak, seconds = peak_of(Path(folder), planes, 512, "--model", arguments.model)
         say(f"| {planes} | {peak / 1e6:.0f} | {seconds:.0f} |")
-    say(f"\n| three planes, {arguments.tiled}, --max-memory {arguments.max_memory} | peak MB | seconds |")
+    say(f"\n| {arguments.deep} planes, {arguments.tiled}, --max-memory {arguments.max_memory} | peak MB | seconds |")
     say("|---|---|---|")
     for edge in map(int, filter(None, arguments.edges.split(","))):
         with tempfile.TemporaryDirectory() as folder:
             options = ("--model", arguments.tiled, "--max-memory", arguments.max_memory)
-            peak, seconds = peak_of(Path(folder), 3, edge, *options)
+            peak, seconds = peak_of(Path(folder), arguments.deep, edge, *options)
         say(f"| {edge} x {edge} | {peak / 1e6:.0f} | {seconds:.0f} |")
 
 

@@ -1,6 +1,8 @@
 """Fixtures that many tests share."""
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,7 +24,10 @@ Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
 DATA = Path(os.environ.get("ZINTERP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-torch.set_num_threads(min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, CORES))
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in a shell's background
 
 
 @pytest.fixture(scope="session")

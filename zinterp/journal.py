@@ -71,7 +71,7 @@ class Journal:
         if self.path.exists() and not is_journal(self.path):
             raise OutputError(f"{self.path} is in the way and not known to be of an unfinished output: move it")
         if share is None:
-            remove_shares(target)
+            remove_shares(target)  # of an output that was given up
         self._begin(json.dumps({**wanted, NOTES: dict(notes)} if notes else wanted) + "\n")
 
     def _read(self, wanted: Mapping[str, Any]) -> None:
@@ -146,10 +146,15 @@ class Journal:
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
-    def remove(self) -> None:
-        """Delete the file, and those of shares: the job is complete, or was given up."""
+    def remove(self, *, in_turn: bool = False) -> None:
+        """Delete the file, and those of shares: the job is complete, or was given up.
+
+        ``in_turn`` is whether shares are about to begin in turn, so that what they hold for that must stay.
+        """
         if self.path == journal_path(self._target):
             remove_shares(self._target)
+            if not in_turn:
+                turn_path(self._target).unlink(missing_ok=True)
         for path in (self.path, partial_path(self.path)):
             path.unlink(missing_ok=True)
 
@@ -248,8 +253,8 @@ def shares_of(target: Path) -> dict[Path, Share]:
 
 
 def remove_shares(target: Path) -> None:
-    """Delete the journals of shares of an output, and what these held in turn."""
-    for path in (*shares_of(target), turn_path(target)):
+    """Delete the journals of shares of an output."""
+    for path in shares_of(target):
         path.unlink(missing_ok=True)
 
 
@@ -376,9 +381,10 @@ def facts_of(target: Path) -> dict[str, Any]:
 
 
 def shortened(value: object) -> str:
-    """A value in a message, not too long."""
+    """A value in a message, not too long: paths, for one, differ in their ends."""
     text = repr(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[: half - 1]}...{text[2 - half :]}"
 
 
 def parse(line: str) -> dict[str, Any]:

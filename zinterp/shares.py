@@ -102,6 +102,6 @@ def laid_out(order: Order) -> Order:
         create_outputs(order.job, target, order.options, first_record(order), resume=False, complete=False).close()
         journal.note({LAID_OUT: True})
     except BaseException:
-        journal.remove()
+        journal.remove(in_turn=True)
         raise
     return order

@@ -228,12 +228,12 @@ def test_more_memory_than_there_is_is_warned_of(
     crew: ProcessCrew, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     memory = psutil.virtual_memory()
-    monkeypatch.setattr("psutil.virtual_memory", lambda: memory._replace(total=600_000))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory._replace(total=700 * 10**6))
     crewed(crew, source, tmp_path / "b.tif", workers=2)
     assert caplog.text.count("2 workers may need") == 0
     crewed(crew, source, tmp_path / "c.tif", workers=9)
     assert "9 workers may need" in caplog.text
-    assert "this machine has 600.0 kB: give fewer, or --max-memory 1MB, which is for each" in caplog.text
+    assert "this machine has 700.0 MB: give fewer, or --max-memory 38MB, which is for each" in caplog.text
 
 
 def test_an_interpolator_that_cannot_be_sent_is_refused(crew: ProcessCrew, source: Path, tmp_path: Path) -> None:

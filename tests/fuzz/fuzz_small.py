@@ -87,7 +87,8 @@ def make_names(folder: Path, random_numbers: random.Random, corpus: Path | None)
             case 3:
                 names = [name.replace("0", str(random_numbers.randrange(10**30))) for name in names]
     path = folder / "names.txt"
-    path.write_text("\0".join(name.replace("/", "").replace("\0", "") for name in names), encoding="utf-8")
+    names = [name.replace("/", "").replace("\0", "")[:255] for name in names]  # as file systems have them
+    path.write_text("\0".join(names), encoding="utf-8")
     return path
 
 

@@ -152,6 +152,11 @@ def test_other_names_are_of_one_series(names: list[str]) -> None:
     slice_names.check_one_series(slice_names.natural_order(names), Path("ch"), Path("ch"))
 
 
+def test_a_sign_in_names_is_no_number() -> None:
+    names = ["2023-01-02_10-11-12_s1_c#.tif", "2023-01-02_10-12-12_s2_c0.tif", "2023-01-02_10-13-12_s1_c1.tif"]
+    assert slice_names.series(names) == [names[1:], names[:1]]
+
+
 def test_missing_numbers_go_by_the_step() -> None:
     assert slice_names.step([0, 10, 20]) == 10
     assert slice_names.step([7]) == 1

@@ -111,7 +111,7 @@ def series(names: Sequence[str]) -> list[list[str]]:
     Texts around the numbers tell series apart, unless a number or position rises through all of them, or each name has
     a text of its own. So do numbers that come in all combinations with the others.
     """
-    by_text = grouped(names, [NUMBER.sub("#", Path(name).stem) for name in names])
+    by_text = grouped(names, [NUMBER.sub("\0", Path(name).stem) for name in names])  # which is in no name
     if len(by_text) == 1:
         return combined(names)
     count, z = numbers(names), positions(names)

@@ -165,8 +165,8 @@ def test_a_full_disk_is_reported(volume: np.ndarray, tmp_path: Path, monkeypatch
 
 def test_training_starts_from_given_weights_and_keeps_only_what_is_better(volume: np.ndarray, tmp_path: Path) -> None:
     first, second, third = (tmp_path / f"{name}.safetensors" for name in ("first", "second", "third"))
-    begun = train([volume], first, TrainingOptions(steps=60, learning_rate=4e-3, **SMALL))
-    better = train([volume], second, TrainingOptions(steps=60, learning_rate=2e-3, **SMALL), init=first)
+    begun = train([volume], first, TrainingOptions(steps=30, learning_rate=4e-3, **SMALL))
+    better = train([volume], second, TrainingOptions(steps=100, learning_rate=3e-3, **SMALL), init=first)
     assert better.before == pytest.approx(begun.after, abs=1e-3)  # stored as float16
     assert better.kept
     assert better.after is not None

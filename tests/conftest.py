@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zinterp.errors import InputError
+from zinterp.executors.processes import cores
 from zinterp.interpolators.base import Needs
 from zinterp.io.tiff import TiffReader
 
@@ -24,8 +25,7 @@ Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
 DATA = Path(os.environ.get("ZINTERP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, CORES))
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, cores()))
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in a shell's background
 

@@ -334,8 +334,12 @@ def slab_memory(info: VolumeInfo, needs: Needs) -> tuple[int, int]:
 
 def other_memory(needs: Needs, memory: int) -> int:
     """Bytes of so many that the program takes, and the largest tile that there can be."""
-    program = PROGRAM if needs.overlap else PROGRAM // 3
-    return min(program, memory // 4) + min(LARGEST_TILE**2 * tile_bytes(needs), memory // TILE_SHARE)
+    return min(program_bytes(needs), memory // 4) + min(LARGEST_TILE**2 * tile_bytes(needs), memory // TILE_SHARE)
+
+
+def program_bytes(needs: Needs) -> int:
+    """Bytes that a process takes before it has any planes."""
+    return PROGRAM if needs.overlap else PROGRAM // 3
 
 
 def tile_bytes(needs: Needs) -> int:
@@ -362,8 +366,7 @@ def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
     workers = options.workers or 1
     fixed, each = slab_memory(job.source, job.needs)
     tile = math.prod(job.layout.tile) * tile_bytes(job.needs)
-    program = PROGRAM if job.needs.overlap else PROGRAM // 3
-    needed = workers * (program + tile + fixed + each * len(job.slabs[0].target))
+    needed = workers * (program_bytes(job.needs) + tile + fixed + each * len(job.slabs[0].target))
     there = psutil.virtual_memory().total
     if workers == 1 or needed <= there:
         return []

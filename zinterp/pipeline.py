@@ -30,7 +30,7 @@ from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.outputs import check_confidence, check_room
 from zinterp.planes_table import check_table
-from zinterp.run import Progress, going_on, ignore, run_job, smaller
+from zinterp.run import Progress, beside, going_on, ignore, run_job, smaller
 from zinterp.shares import run_share
 from zinterp.slabs import Order, open_source, read_slab
 from zinterp.volume import Closing, Planes, VolumeInfo, VolumeReader, VoxelSize
@@ -147,7 +147,7 @@ def opened(
         geometry = place_planes(reader.info, options)  # a hopeless request fails before a network is loaded
         check_free(target, overwrite=options.overwrite)
         if options.planes_table is not None:
-            volumes = [source, target, *([Path(options.confidence)] if options.confidence is not None else [])]
+            volumes = [source, target, *beside(options)]
             check_table(Path(options.planes_table), volumes, replace=options.overwrite or options.resume)
         job, interpolator = decide(reader, options, geometry, build() if build else None, target)
         reader.sample = job.sample

@@ -73,7 +73,7 @@ def run_job(
     """
     target = order.target
     order = replace(order, options=going_on(target, order.options))
-    begun = check_place(order)
+    begun = check_place(target, order.options)
     resume = order.options.resume and (begun or is_ended(target))
     notes = notes_of(target) if resume else first_notes(order)
     order = with_halvings(order, notes)
@@ -86,9 +86,8 @@ def run_job(
             notes["halvings"] = notes.get("halvings", 0) + 1
 
 
-def check_place(order: Order) -> bool:
-    """Whether the output was begun before; an error if it may not be begun or gone on with."""
-    target, options = order.target, order.options
+def check_place(target: Path, options: UpsampleOptions) -> bool:
+    """Whether an output was begun before; an error if it may not be begun or gone on with."""
     begun = is_begun(target)
     if partial_path(target).exists() and not begun:
         raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
@@ -104,7 +103,7 @@ def first_notes(order: Order) -> dict[str, Any]:
     options = order.options
     notes: dict[str, Any] = {RECIPE: recipe_of(order)}
     if options.overwrite:
-        notes |= notes_on_replacing(order.target, *([] if options.confidence is None else [Path(options.confidence)]))
+        notes |= notes_on_replacing(order.target, *beside(options))
     return notes
 
 
@@ -259,7 +258,11 @@ def hired(crew: Crew, numbers: Sequence[int], order: Order, reader: GuardedReade
 
 def going_on(target: Path, options: UpsampleOptions) -> UpsampleOptions:
     """The options, with leave to replace what an unfinished job was begun to replace, or itself has made."""
-    others = [] if options.confidence is None else [Path(options.confidence)]
-    if options.resume and (is_ended(target) or may_replace(target, *others)):
+    if options.resume and (is_ended(target) or may_replace(target, *beside(options))):
         return replace(options, overwrite=True)
     return options
+
+
+def beside(options: UpsampleOptions) -> list[Path]:
+    """The volumes that a job writes beside its output."""
+    return [] if options.confidence is None else [Path(options.confidence)]

@@ -93,7 +93,7 @@ def run_share(
 def laid_out(order: Order) -> Order:
     """The order as the output was laid out for, which is done now if it was not before."""
     target = order.target
-    if check_place(order) and (slabs_of(target) or facts_of(target).get(LAID_OUT)):
+    if check_place(target, order.options) and (slabs_of(target) or facts_of(target).get(LAID_OUT)):
         order = with_halvings(order, notes_of(target))
         check_same(begun_with(target), order.fingerprint())
         return order

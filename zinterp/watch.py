@@ -19,7 +19,7 @@ from threading import Event
 from typing import Any
 
 from zinterp.compute import Made
-from zinterp.errors import BadOptionError, InputError, OutputError, OutputExistsError
+from zinterp.errors import BadOptionError, InputError, OutputError
 from zinterp.interpolators import Interpolator
 from zinterp.io import check_free, format_of, on_disk
 from zinterp.io.selection import InputOptions
@@ -27,7 +27,7 @@ from zinterp.journal import facts_of, is_begun, locked
 from zinterp.options import AUTO, UpsampleOptions
 from zinterp.outcome import Outcome
 from zinterp.pipeline import build_interpolator
-from zinterp.run import ignore
+from zinterp.run import check_place, ignore
 from zinterp.volume import partial_path
 from zinterp.watch_plan import GrowingJob, Task
 from zinterp.watch_slices import TakenSlices
@@ -156,14 +156,7 @@ def watch(
     if when.status is not None:
         check_status(Path(when.status), source, target)
     with locked(target):
-        begun = is_begun(target)
-        if partial_path(target).exists() and not begun:
-            raise OutputError(f"{partial_path(target)} is in the way and not known to be an unfinished output: move it")
-        if begun and not chosen.resume and not chosen.overwrite:
-            raise OutputExistsError(
-                f"{target} was begun before and is unfinished: --resume goes on, --overwrite makes it again from the "
-                "start"
-            )
+        check_place(target, chosen)
         return Watch(source, target, when, chosen, interpolator or build_interpolator(chosen), report).to_the_end()
 
 

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from zinterp.models.layers import upsampled
 
 STRIP = 2**16  # pixels, at most
 FEWEST = 4  # strips, where there are rows enough
@@ -126,5 +127,5 @@ def cut(x: Tensor, rows: range) -> Tensor:
 def upsampled_rows(x: Tensor, rows: range, scale: int) -> Tensor:
     """Some rows of x, (N, C, H / scale, W / scale), bilinearly ``scale`` times as high and wide."""
     first, last = max(rows.start // scale - 1, 0), -(-rows.stop // scale) + 1
-    larger = F.interpolate(x[:, :, first:last], scale_factor=scale, mode="bilinear", align_corners=False)
+    larger = upsampled(x[:, :, first:last], scale)
     return larger[:, :, rows.start - first * scale : rows.stop - first * scale]

@@ -1,7 +1,9 @@
 """One slab: acquired planes in, output planes out. Pure: nothing is read or written here."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import groupby
 from typing import NamedTuple
 
@@ -17,7 +19,8 @@ from zinterp.interpolators.base import Restoring, Uncertain
 from zinterp.job import Job
 from zinterp.plan import Slab
 from zinterp.pulsing import Statistics
-from zinterp.tiling import apply_tiled
+from zinterp.threads import side_by_side
+from zinterp.tiling import TileLayout, apply_tiled
 from zinterp.volume import Planes
 
 
@@ -37,37 +40,77 @@ class Made:
 def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Planes, *, keep_sigma: bool = False) -> Made:
     """Input planes of a slab (n, Y, X) -> its output planes, both in the file's dtype.
 
-    Acquired planes are copied; the planes of one gap are made together, so that a network sees each gap once.
+    Acquired planes are copied; the planes of one gap are made together, so that a network sees each gap once. Gaps are
+    independent of each other, and some are made at the same time.
     """
     stack, first = job.stacks[slab.stack], slab.target.start
     output = np.zeros((len(slab.target), *planes.shape[1:]), planes.dtype)
     sigmas = np.zeros(output.shape, np.float32) if keep_sigma else None
     measures: dict[int, Measures] = {}
-    for k in slab.target:
-        i, t = stack.grid.locate(k)
-        if not t:
-            acquired = slab.source.index(i)
-            output[k - first] = planes[acquired]
+
+    def make(part: Part) -> None:
+        if part.acquired:
+            acquired = slab.source.index(part.before)
+            output[part.numbers[0] - first] = planes[acquired]
             (plane,) = finite(job, planes[acquired : acquired + 1])
-            measures[k] = Measures(Statistics.of(plane, stack.normalizer.normalize))
-    for gap in gaps(job, slab, planes):
-        raw = interpolate_gap(job, interpolator, gap)
-        around = Surroundings(gap.context, gap.acquired)
-        for j, k in enumerate(gap.numbers):
-            finished = finish(
-                job.finishing,
-                raw.planes[j],
-                None if raw.sigma is None else raw.sigma[j],
-                None if raw.restored is None else raw.restored[j],
-                around,
-                float(gap.times[j]),
-                (slab.stack, k),
-            )
-            output[k - first] = stack.normalizer.denormalize(finished.plane, planes.dtype)
-            measures[k] = finished.measures(Statistics.of(output[k - first], stack.normalizer.normalize))
-            if sigmas is not None and finished.sigma is not None:
-                sigmas[k - first] = stack.normalizer.denormalize_deviations(finished.sigma)
+            measures[part.numbers[0]] = Measures(Statistics.of(plane, stack.normalizer.normalize))
+            return
+        for gap in gaps(job, slab, planes, part):
+            raw = interpolate_gap(job, interpolator, gap, at_once=tiles_at_once)
+            around = Surroundings(gap.context, gap.acquired)
+            for j, k in enumerate(gap.numbers):
+                finished = finish(
+                    job.finishing,
+                    raw.planes[j],
+                    None if raw.sigma is None else raw.sigma[j],
+                    None if raw.restored is None else raw.restored[j],
+                    around,
+                    float(gap.times[j]),
+                    (slab.stack, k),
+                )
+                output[k - first] = stack.normalizer.denormalize(finished.plane, planes.dtype)
+                measures[k] = finished.measures(Statistics.of(output[k - first], stack.normalizer.normalize))
+                if sigmas is not None and finished.sigma is not None:
+                    sigmas[k - first] = stack.normalizer.denormalize_deviations(finished.sigma)
+
+    parts = list(parts_of(job, slab))
+    gaps_at_once, tiles_at_once = spread(min(job.at_once, interpolator.needs.at_once), parts, job.layout)
+    for _ in side_by_side(make, parts, gaps_at_once):
+        pass
     return Made(output, sigmas, [measures[k] for k in slab.target])
+
+
+class Part(NamedTuple):
+    """Output planes of a slab between an acquired plane and the next, and their depths; or that plane itself."""
+
+    before: int
+    numbers: list[int]
+    times: list[Fraction]
+
+    @property
+    def acquired(self) -> bool:
+        """Whether this is an acquired plane."""
+        return not self.times[0]
+
+
+def parts_of(job: Job, slab: Slab) -> Iterator[Part]:
+    """What a slab consists of, in turn."""
+    grid = job.stacks[slab.stack].grid
+    located = [(k, *grid.locate(k)) for k in slab.target]
+    for (before, _), group in groupby(located, key=lambda place: (place[1], not place[2])):
+        numbers, _, times = zip(*group, strict=True)
+        yield Part(before, list(numbers), list(times))
+
+
+def spread(at_once: int, parts: Sequence[Part], layout: TileLayout) -> tuple[int, int]:
+    """How many gaps are made at the same time, and how many tiles of each.
+
+    Tiles rather than gaps, of which each takes memory for whole planes; but two gaps, so that there is something to
+    compute while planes are finished.
+    """
+    tiles = math.prod(layout.counts)
+    gaps = min(max(at_once // tiles, min(at_once, 2)), sum(not part.acquired for part in parts) or 1)
+    return gaps, min(-(-at_once // gaps), tiles)
 
 
 @dataclass(frozen=True)
@@ -83,22 +126,18 @@ class Gap:
     acquired: NDArray[np.float32] | None = None
 
 
-def gaps(job: Job, slab: Slab, planes: Planes) -> Iterator[Gap]:
-    """The gaps of a slab in which planes are to be made; where drift is taken out, each depth has its own context."""
+def gaps(job: Job, slab: Slab, planes: Planes, part: Part) -> Iterator[Gap]:
+    """What to make of a part: all at once, or, where drift is taken out, each depth with a context of its own."""
     stack = job.stacks[slab.stack]
-    for i, group in groupby(slab.target, key=lambda k: stack.grid.locate(k)[0]):
-        located = [(k, t) for k in group if (t := stack.grid.locate(k)[1])]
-        if not located:
-            continue
-        around = stack.grid.around(i, job.needs.context)
-        context = context_planes(job, slab, planes, around)
-        if stack.drift is None:
-            yield Gap([k for k, _ in located], np.array([float(t) for _, t in located], np.float32), context)
-            continue
-        for k, t in located:
-            aligned = shifted(context, stack.drift.shifts_to(i, stack.grid.after(i), float(t), around))
-            middle = len(context) // 2
-            yield Gap([k], np.array([float(t)], np.float32), aligned, context[middle - 1 : middle + 1])
+    around = stack.grid.around(part.before, job.needs.context)
+    context = context_planes(job, slab, planes, around)
+    if stack.drift is None:
+        yield Gap(part.numbers, np.array([float(t) for t in part.times], np.float32), context)
+        return
+    for k, t in zip(part.numbers, part.times, strict=True):
+        shifts = stack.drift.shifts_to(part.before, stack.grid.after(part.before), float(t), around)
+        middle = len(context) // 2
+        yield Gap([k], np.array([float(t)], np.float32), shifted(context, shifts), context[middle - 1 : middle + 1])
 
 
 def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:
@@ -122,8 +161,8 @@ class Raw(NamedTuple):
     restored: NDArray[np.float32] | None = None
 
 
-def interpolate_gap(job: Job, interpolator: Interpolator, gap: Gap) -> Raw:
-    """Run the model on a gap, tile by tile; all that it makes goes through the tiles together."""
+def interpolate_gap(job: Job, interpolator: Interpolator, gap: Gap, *, at_once: int) -> Raw:
+    """Run the model on a gap, some tiles at once; all that it makes goes through the tiles together."""
 
     def tiled(function: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
         def joined(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -135,7 +174,7 @@ def interpolate_gap(job: Job, interpolator: Interpolator, gap: Gap) -> Raw:
                 size = "x".join(map(str, tiles.shape[2:]))
                 raise NoRoomError(f"there is no memory for a tile of {size} pixels: give a smaller --tile") from error
 
-        made = apply_tiled(joined, gap.context, job.layout, batch=job.needs.batch)
+        made = apply_tiled(joined, gap.context, job.layout, batch=job.needs.batch, at_once=at_once)
         return np.split(made, len(made) // len(gap.times))
 
     if isinstance(interpolator, Restoring):

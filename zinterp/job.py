@@ -62,7 +62,8 @@ class Job:
 
     The grids of all stacks have the same output planes, and differ in what they dropped. ``channel`` and ``time`` are
     the first of those that are read, as the file counts them; ``choice`` is why the model was chosen, as JSON holds it,
-    where that was left to zinterp. ``sample`` is a digest of some of the input's pixels, "" of an array.
+    where that was left to zinterp. ``sample`` is a digest of some of the input's pixels, "" of an array. ``at_once`` is
+    how many calls of the interpolator there may be at the same time.
     """
 
     source: VolumeInfo
@@ -72,6 +73,7 @@ class Job:
     slabs: tuple[Slab, ...]
     layout: TileLayout
     needs: Needs
+    at_once: int
     fill_nonfinite: bool
     notes: tuple[str, ...]
     model: str
@@ -184,6 +186,7 @@ def plan_job(
         slabs=cut(grids, depth, needs),
         layout=layout,
         needs=needs,
+        at_once=calls_at_once(layout, needs, usable_memory(options)),
         fill_nonfinite=options.fill_nonfinite,
         notes=(*notes, *drift_notes),
         model=model,
@@ -198,7 +201,8 @@ def with_interpolator(job: Job, options: UpsampleOptions, *, needs: Needs, model
     """The same job with another interpolator; see ``plan_job``."""
     grids = [stack.grid for stack in job.stacks]
     depth, layout = choose_sizes(job.source, job.geometry.grid, options, needs)
-    return replace(job, slabs=cut(grids, depth, needs), layout=layout, needs=needs, model=model)
+    at_once = calls_at_once(layout, needs, usable_memory(options))
+    return replace(job, slabs=cut(grids, depth, needs), layout=layout, needs=needs, at_once=at_once, model=model)
 
 
 def choose_sizes(info: VolumeInfo, grid: ZGrid, options: UpsampleOptions, needs: Needs) -> tuple[int, TileLayout]:
@@ -268,6 +272,7 @@ def plan_growing(
         slabs=(),
         layout=layout,
         needs=needs,
+        at_once=calls_at_once(layout, needs, usable_memory(options)),
         fill_nonfinite=False,
         notes=(*geometry.notes, *notes_on_planes(geometry)),
         model=model,
@@ -327,14 +332,15 @@ def slab_memory(info: VolumeInfo, needs: Needs) -> tuple[int, int]:
     """Bytes that a slab takes however deep it is, and for each of its output planes."""
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
-    fixed = 2 * needs.context * pixels * (3 * item + 4)  # context planes as read, twice ahead, and as float32
+    fixed = 2 * needs.context * pixels * (3 * item + 8)  # context as read, twice ahead, and as float32 for two gaps
     each = pixels * (4 * item + 4 + 12 * needs.outputs)  # one plane computed, blended in float64, waiting to be written
     return fixed, each
 
 
 def other_memory(needs: Needs, memory: int) -> int:
     """Bytes of so many that the program takes, and the largest tile that there can be."""
-    return min(program_bytes(needs), memory // 4) + min(LARGEST_TILE**2 * tile_bytes(needs), memory // TILE_SHARE)
+    tiles = needs.at_once * LARGEST_TILE**2 * tile_bytes(needs)
+    return min(program_bytes(needs), memory // 4) + min(tiles, memory // TILE_SHARE)
 
 
 def program_bytes(needs: Needs) -> int:
@@ -343,8 +349,14 @@ def program_bytes(needs: Needs) -> int:
 
 
 def tile_bytes(needs: Needs) -> int:
-    """Bytes for each pixel of the tiles that are worked on together."""
-    return needs.bytes_per_pixel * needs.batch if needs.overlap else 0
+    """Bytes for each pixel of the tiles that a call takes, and of what they are cut from."""
+    return needs.bytes_per_pixel * needs.batch + 8 * needs.context if needs.overlap else 0
+
+
+def calls_at_once(layout: TileLayout, needs: Needs, memory: int) -> int:
+    """Calls of an interpolator at the same time: as many as are worth it and have room in a third of the memory."""
+    room = memory // TILE_SHARE // max(math.prod(layout.tile) * tile_bytes(needs), 1)
+    return max(min(needs.at_once, room), 1)
 
 
 def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) -> int:
@@ -365,8 +377,8 @@ def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
     """What a user is told where several processes may need more memory than there is."""
     workers = options.workers or 1
     fixed, each = slab_memory(job.source, job.needs)
-    tile = math.prod(job.layout.tile) * tile_bytes(job.needs)
-    needed = workers * (program_bytes(job.needs) + tile + fixed + each * len(job.slabs[0].target))
+    tiles = job.at_once * math.prod(job.layout.tile) * tile_bytes(job.needs)
+    needed = workers * (program_bytes(job.needs) + fixed + each * len(job.slabs[0].target)) + tiles
     there = psutil.virtual_memory().total
     if workers == 1 or needed <= there:
         return []

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zinterp.errors import BadOptionError
+from zinterp.threads import side_by_side
 
 Plane = NDArray[np.float32]
 QUANTUM = 2.0**-30
@@ -129,6 +130,7 @@ def apply_tiled(
     layout: TileLayout,
     *,
     batch: int = 1,
+    at_once: int = 1,
     order: Sequence[int] | None = None,
 ) -> Plane:
     """Apply a function to planes tile by tile.
@@ -142,6 +144,8 @@ def apply_tiled(
         Made for planes of this size.
     batch : int
         Tiles a call; the last call is filled up with copies of its last tile.
+    at_once : int
+        Calls at the same time.
     order : sequence of int or None
         In which order the tiles are taken; the result is the same to the bit for any.
 
@@ -155,14 +159,18 @@ def apply_tiled(
     padded = np.pad(planes, padding, mode="reflect") if any(map(sum, padding)) else planes
     tiles = layout.tiles()
     if len(tiles) == 1:
-        repeated = np.stack([padded] * batch)
+        repeated = np.stack([padded] * batch) if batch > 1 else padded[None]
         return np.ascontiguousarray(function(repeated)[0, :, :height, :width])
     weights_y = blend_weights(rows, layout.tile[0], layout.overlap, layout.margin)
     weights_x = blend_weights(cols, layout.tile[1], layout.overlap, layout.margin)
     total: NDArray[np.float64] | None = None
-    for indices in batches(order if order is not None else range(len(tiles)), batch):
+    calls = list(batches(order if order is not None else range(len(tiles)), batch))
+
+    def call(indices: list[int]) -> Plane:
         filled = indices + [indices[-1]] * (batch - len(indices))
-        results = function(np.stack([padded[:, tiles[i].rows, tiles[i].cols] for i in filled]))
+        return function(np.stack([padded[:, tiles[i].rows, tiles[i].cols] for i in filled]))
+
+    for indices, results in zip(calls, side_by_side(call, calls, at_once), strict=True):
         if total is None:
             total = np.zeros((results.shape[1], *layout.padded))
         for i, result in zip(indices, results, strict=False):

@@ -72,7 +72,7 @@ class Plain(nn.Module):
 
     def forward(self, planes: Tensor, times: Tensor) -> Prediction:
         inputs, roughness = self.normalise(planes)
-        features = self.encoder(partial(cut, inputs), inputs)
+        features = self.encoder(partial(cut, inputs), inputs.shape)
         made = [self.synthesise(planes, features, roughness, t) for t in times.unbind(1)]
         return Prediction(*(torch.stack(each, dim=1) for each in zip(*made, strict=True)))
 

@@ -143,7 +143,7 @@ def test_the_grain_channels_tell_shared_noise_from_independent_noise() -> None:
 def test_the_residual_is_bounded_by_the_local_bend(network: MirrorUNet, planes: Tensor) -> None:
     torch.nn.init.normal_(network.head.weight, std=100)
     scene, t = Scene(planes), TIMES[:, 0]
-    features = network.encoder(scene.inputs, planes)
+    features = network.encoder(scene.inputs, planes.shape)
     rows = range(planes.shape[2])
     _, moved, roughness = network.decoder.finest(*network.decoder.coarse(features, t), features[0], t, scene, rows)
     near = moved[:, network.context - 2 : network.context + 2]

@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 
 import zinterp
+from zinterp.allocator import keep_freed_memory
 from zinterp.cli.text import printable
 from zinterp.errors import ZinterpError
 
@@ -41,6 +42,7 @@ def cli() -> None:
 
     Every option can also be given as ZINTERP_<COMMAND>_<OPTION> in the environment, or by --config FILE.toml.
     """
+    keep_freed_memory()
 
 
 def main() -> NoReturn:

@@ -17,15 +17,16 @@ from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from zinterp.allocator import keep_freed_memory
 from zinterp.errors import BadOptionError, WorkerError, reason_of
 from zinterp.executors import Order
 from zinterp.executors.answers import Failure, attempt
+from zinterp.threads import THREADS, cores
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 MOST_LOSSES = 3  # of one slab, after which it is the slab that is at fault, or the machine
-THREADS = "OMP_NUM_THREADS"  # which torch and numpy go by from their start on
 
 
 @dataclass(frozen=True)
@@ -187,18 +188,13 @@ def start(number: int, count: int) -> Worker:
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs, number), name=f"zinterp-{number}", daemon=True)
-    with theirs, threads(max(1, cores() // count)), without_interrupts():
+    with theirs, share_of_cores(max(1, cores() // count)), without_interrupts():
         process.start()
     return Worker(process, ours)
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
-def threads(count: int) -> Iterator[None]:
+def share_of_cores(count: int) -> Iterator[None]:
     """Let processes that are started now have so many threads, or what the user gave, if that is less."""
     before = os.environ.get(THREADS)
     given = int(before) if before is not None and before.isdecimal() else count
@@ -237,6 +233,7 @@ def how_it_ended(code: int | None) -> str:
 def serve(line: Connection, number: int) -> None:
     """What a worker does: take orders and items until the line is cut."""
     logging.getLogger("zinterp").addHandler(logging.NullHandler())  # what there is to say, its parent has said
+    keep_freed_memory()
     threading.Thread(target=end_with_parent, daemon=True).start()
     do: Callable[[int], object] | Failure | None = None
     line.send(Ready())

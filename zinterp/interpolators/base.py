@@ -27,6 +27,8 @@ class Needs:
         Tiles that are worth taking in one call.
     outputs : int
         Values for each pixel of a plane: the plane, its deviation, the plane before it was restored.
+    at_once : int
+        Calls that are worth making at the same time, each in a thread of its own. Their results do not depend on it.
     """
 
     context: int
@@ -35,6 +37,7 @@ class Needs:
     bytes_per_pixel: int = 64
     batch: int = 1
     outputs: int = 1
+    at_once: int = 1
 
 
 class Interpolator(Protocol):

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zinterp.interpolators.base import Needs, Planes
+from zinterp.threads import threads
 
 
 class CubicInterpolator:
@@ -15,7 +16,7 @@ class CubicInterpolator:
     """
 
     identity = "cubic"
-    needs = Needs(context=2)
+    needs = Needs(context=2, at_once=threads())
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 4, Y, X) and times (K,) -> (N, K, Y, X)."""

@@ -4,13 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zinterp.interpolators.base import Needs, Planes
+from zinterp.threads import threads
 
 
 class LinearInterpolator:
     """Linear interpolation between two planes. See ``Interpolator``."""
 
     identity = "linear"
-    needs = Needs(context=1)
+    needs = Needs(context=1, at_once=threads())
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2, Y, X) and times (K,) -> (N, K, Y, X)."""

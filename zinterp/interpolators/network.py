@@ -2,8 +2,8 @@
 
 import math
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -54,11 +54,12 @@ class NetworkInterpolator:
         self.network = network.to(self.device, memory_format=torch.channels_last).eval()
         memory = network.bytes_per_pixel[0 if self.dtype == torch.float32 else 1]
         batch = GPU_BATCH if self.device.type == "cuda" else 1
-        self.needs = Needs(network.context, network.multiple_of, network.overlap, memory, batch)
+        self.threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        self.needs = Needs(network.context, network.multiple_of, network.overlap, memory, batch, at_once=self.threads)
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2 * context, Y, X) and times (K,) -> (N, K, Y, X)."""
-        return to_numpy(self.run(self.predict, planes, times).planes) + excess(planes, times)
+        return with_excess(to_numpy(self.run(self.predict, planes, times).planes), planes, times)
 
     def predict(self, frames: torch.Tensor, t: torch.Tensor) -> Prediction:
         """Planes (N, 2 * context, Y, X) and times (N, K) on the device -> planes and deviations (N, K, Y, X)."""
@@ -88,14 +89,27 @@ class NetworkInterpolator:
         self, function: Callable[[torch.Tensor, torch.Tensor], Made], planes: Planes, times: NDArray[np.float32]
     ) -> Made:
         """Apply a function to planes and times on the device."""
-        frames = torch.from_numpy(np.clip(planes, *SEEN)).to(self.device)
+        frames = torch.from_numpy(planes if is_seen(planes) else np.clip(planes, *SEEN)).to(self.device)
         t = torch.from_numpy(times.astype(np.float32)).to(self.device).expand(len(frames), -1)
-        by_strips = self.device.type == "cpu" and getattr(self.network, "by_strips", False)
         with (
             torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32),
-            strip_by_strip() if by_strips else nullcontext(),
+            self.in_one_thread() if self.device.type == "cpu" else nullcontext(),
         ):
             return function(frames, t)
+
+    @contextmanager
+    def in_one_thread(self) -> Iterator[None]:
+        """Compute in the calling thread alone, so that the number of threads changes nothing, not even rounding.
+
+        Threads that share the work of each step would also have to wait for each other after each, which costs most
+        where the processor is shared.
+        """
+        torch.set_num_threads(1)  # for this thread, and for others that are started until it is set again
+        try:
+            with strip_by_strip() if getattr(self.network, "by_strips", False) else nullcontext():
+                yield
+        finally:
+            torch.set_num_threads(self.threads)
 
 
 class UncertainNetworkInterpolator(NetworkInterpolator):
@@ -109,7 +123,7 @@ class UncertainNetworkInterpolator(NetworkInterpolator):
         """Planes (N, 2 * context, Y, X) and times (K,) -> planes and standard deviations, each (N, K, Y, X)."""
         made = self.run(self.predict, planes, times)
         assert made.sigma is not None
-        return to_numpy(made.planes) + excess(planes, times), to_numpy(made.sigma)
+        return with_excess(to_numpy(made.planes), planes, times), to_numpy(made.sigma)
 
 
 class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
@@ -143,8 +157,8 @@ class RestoredNetworkInterpolator(UncertainNetworkInterpolator):
         """Planes (N, 2 * context, Y, X) and times (K,) -> planes, planes restored, and the deviations of these."""
         made, restored = self.run(self.both, planes, times)
         assert restored.sigma is not None
-        more = excess(planes, times)
-        return to_numpy(made.planes) + more, to_numpy(restored.planes) + more, to_numpy(restored.sigma)
+        before, after = (with_excess(to_numpy(x.planes), planes, times) for x in (made, restored))
+        return before, after, to_numpy(restored.sigma)
 
     def both(self, frames: torch.Tensor, t: torch.Tensor) -> tuple[Prediction, Prediction]:
         """Synthesise planes, then restore them one by one: what was there before, and after."""
@@ -173,19 +187,23 @@ def is_out_of_memory(error: MemoryError | RuntimeError) -> bool:
     return any(words in str(error).lower() for words in NO_MEMORY)
 
 
-def excess(planes: Planes, times: NDArray[np.float32]) -> Planes | np.float32:
-    """What the planes beside the gap have beyond what a network is shown, interpolated linearly, (N, K, Y, X); or 0.
+def is_seen(planes: Planes) -> bool:
+    """Whether a network is shown all grey values of some planes as they are."""
+    return bool(SEEN[0] <= planes.min() and planes.max() <= SEEN[1])
+
+
+def with_excess(made: Planes, planes: Planes, times: NDArray[np.float32]) -> Planes:
+    """What was made (N, K, Y, X), and what the planes beside the gap have beyond what a network is shown, at t.
 
     Hot pixels, tens of times as bright as anything else, would else change planes as far as the network sees.
     """
     middle = planes.shape[1] // 2
     near = planes[:, middle - 1 : middle + 1]
+    if is_seen(near):
+        return made
     beyond = near - np.clip(near, *SEEN)
-    if not beyond.any():
-        return np.float32(0)
     t = times[:, None, None].astype(np.float32)
-    blended: Planes = beyond[:, :1] + t * (beyond[:, 1:] - beyond[:, :1])
-    return blended
+    return made + (beyond[:, :1] + t * (beyond[:, 1:] - beyond[:, :1]))
 
 
 def to_numpy(tensor: torch.Tensor) -> Planes:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter, uniform_filter, zoom
 
 from zinterp.interpolators.base import Needs, Planes
+from zinterp.threads import threads
 
 LEVELS = 3  # of the pyramid: motion of up to about 8 pixels is found
 ITERATIONS = 3  # a level
@@ -40,7 +41,7 @@ class OpticalFlowInterpolator:
     """
 
     identity = "optical-flow"
-    needs = Needs(context=1, multiple_of=2 ** (LEVELS - 1), overlap=OVERLAP, bytes_per_pixel=150)
+    needs = Needs(context=1, multiple_of=2 ** (LEVELS - 1), overlap=OVERLAP, bytes_per_pixel=150, at_once=threads())
 
     def __call__(self, planes: Planes, times: NDArray[np.float32]) -> Planes:
         """Planes (N, 2, Y, X) and times (K,) -> (N, K, Y, X)."""

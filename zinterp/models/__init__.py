@@ -16,6 +16,13 @@ def build_mirror_unet(sizes: Sizes) -> "nn.Module":
     return MirrorUNet(MirrorUNetSize.from_json(sizes))
 
 
+def build_half_unet(sizes: Sizes) -> "nn.Module":
+    """A HalfUNet; ``sizes`` are the fields of HalfUNetSize."""
+    from zinterp.models.half_unet import HalfUNet, HalfUNetSize
+
+    return HalfUNet(HalfUNetSize.from_json(sizes))
+
+
 def build_super_slomo(sizes: Sizes) -> "nn.Module":
     """A SuperSloMo; ``sizes`` are the fields of SuperSloMoSize."""
     from zinterp.models.super_slomo import SuperSloMo, SuperSloMoSize
@@ -60,6 +67,7 @@ def build_boundary_restoration(sizes: Sizes) -> "nn.Module":
 
 ARCHITECTURES: dict[str, Callable[[Sizes], "nn.Module"]] = {
     "mirror-unet": build_mirror_unet,
+    "half-unet": build_half_unet,
     "super-slomo": build_super_slomo,
     "nested-unet": build_nested_unet,
     "fbnet": build_fbnet,
@@ -75,8 +83,9 @@ RESTORERS: dict[str, Callable[[Sizes], "nn.Module"]] = {"boundary-restoration": 
 TRAINABLE = ARCHITECTURES | RESTORERS
 
 NETWORKS: dict[str, tuple[str, Sizes]] = {
-    "fast": ("mirror-unet", {"channels": (16, 36, 64, 128, 128)}),
-    **{name: (name, {}) for name in ARCHITECTURES},
+    "mirror-unet": ("mirror-unet", {}),
+    "fast": ("half-unet", {}),
+    **{name: (name, {}) for name in ("super-slomo", "nested-unet", "fbnet", "softsplat")},
 }
 """What can be trained from random weights, by name: an architecture and its sizes. The first is the default."""
 

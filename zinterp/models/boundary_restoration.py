@@ -91,7 +91,7 @@ class BoundaryRestoration(nn.Module):
             apart = ((cut(neighbours, rows) - here) / unit).clamp_(-MOST, MOST)
             return torch.cat((apart[:, :1], shared, apart[:, 1:], shared), dim=1)
 
-        features = self.encoder(seen, plane)
+        features = self.encoder(seen, plane.shape)
         coarse = self.decode(features, times)
 
         def finest(rows: range) -> Tensor:

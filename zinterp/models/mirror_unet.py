@@ -30,14 +30,14 @@ from zinterp.models.layers import (
     warp,
     widely_smoothed,
 )
-from zinterp.models.strips import cut, in_strips, side_by_side, strips, upsampled_rows
+from zinterp.models.strips import cut, in_strips, strips, upsampled_rows
 
 
 @dataclass(frozen=True)
 class MirrorUNetSize:
     """Sizes of a MirrorUNet: channels of each level, the finest first, all even, and planes on each side of the gap."""
 
-    channels: tuple[int, ...] = (32, 72, 144, 256, 256)
+    channels: tuple[int, ...] = (16, 36, 64, 128, 128)
     context: int = 3
 
     @classmethod
@@ -77,12 +77,12 @@ class Encoder(nn.Module):
         self.first = nn.ModuleList(MirrorConv2d(a, b, 3) for a, b in zip(sources, channels, strict=True))
         self.second = nn.ModuleList(MirrorConv2d(b, b, 3) for b in channels)
 
-    def forward(self, inputs: Callable[[range], Tensor], like: Tensor) -> list[Tensor]:
+    def forward(self, inputs: Callable[[range], Tensor], shape: Sequence[int]) -> list[Tensor]:
         """Features of each level, (N, C_level, H / 2^level, W / 2^level), of inputs that are made some rows at a time.
 
-        ``like`` (N, any, H, W) says how many there are.
+        ``shape`` (N, any, H, W) is that of the inputs.
         """
-        features = [in_strips(lambda rows: self.level(0, packed(inputs(rows))), like.shape, reach=CONVOLUTIONS)]
+        features = [in_strips(lambda rows: self.level(0, packed(inputs(rows))), shape, reach=CONVOLUTIONS)]
         for level in range(1, len(self.first)):
             features.append(self.pooled(level, features[-1]))
         return features
@@ -192,10 +192,13 @@ def time_shares(t: Tensor) -> Tensor:
 
 def packed(x: Tensor) -> Tensor:
     """The same as convolutions take it: in the bits that they compute in, the channels of a pixel side by side."""
+    return reduced(x).contiguous(memory_format=torch.channels_last)
+
+
+def reduced(x: Tensor) -> Tensor:
+    """The same in the bits that convolutions compute in."""
     kind = x.device.type
-    if torch.is_autocast_enabled(kind):
-        x = x.to(torch.get_autocast_dtype(kind))
-    return x.contiguous(memory_format=torch.channels_last)
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 class Units(NamedTuple):
@@ -211,6 +214,8 @@ class Scene:
     What varies slowly is kept as means of blocks. Everything can be had for some rows, else is for all.
     """
 
+    grain_rows = WINDOW  # of a block, that are looked at
+
     def __init__(self, planes: Tensor) -> None:
         self.context = planes.shape[1] // 2
         self.planes = planes
@@ -218,11 +223,12 @@ class Scene:
         means = smoothed(self._block_means(self._first_look))
         self._squares, self._mean = means[:, :2], means[:, 2:]  # of step and bend; of grey values
         self._contrast = smoothed(self._block_means(lambda rows: self._centred(rows).square()))
-        self._fine = widely_smoothed(self._block_means(self._look_at_grain))  # squared: bend, step, plane
+        grain = self._block_means(self._look_at_grain, self.grain_rows)
+        self._fine = widely_smoothed(grain)  # squared: bend, step, plane
 
-    def _block_means(self, function: Callable[[range], Tensor]) -> Tensor:
-        """Means over blocks of what is made of some rows, (N, C, H / 16, W / 16)."""
-        parts = side_by_side(lambda rows: F.avg_pool2d(function(rows), WINDOW), strips(self.planes.shape))
+    def _block_means(self, function: Callable[[range], Tensor], height: int = WINDOW) -> Tensor:
+        """Means over blocks of what is made of some rows, (N, C, H / 16, W / 16), ``height`` rows of it a block."""
+        parts = [F.avg_pool2d(function(rows), (height, WINDOW)) for rows in strips(self.planes.shape)]
         return torch.cat(parts, dim=2)
 
     def _first_look(self, rows: range) -> Tensor:
@@ -235,7 +241,11 @@ class Scene:
         near = self._near(seen)
         first = rows.start - seen.start
         fine = (near - mean_of_nine(near))[:, :, first : first + len(rows)]
-        kinds = (bends(fine), fine[:, 2:3] - fine[:, 1:2], fine[:, 1:3])
+        return self._powers(fine)
+
+    def _powers(self, near: Tensor) -> Tensor:
+        """Squares of bend, step and grey values of four planes, (N, 3, rows, W)."""
+        kinds = (bends(near), near[:, 2:3] - near[:, 1:2], near[:, 1:3])
         return torch.cat([x.square().mean(dim=1, keepdim=True) for x in kinds], dim=1)
 
     def _near(self, rows: range) -> Tensor:
@@ -249,9 +259,9 @@ class Scene:
     def _centred(self, rows: range) -> Tensor:
         return self._middle(self._near(rows)) - upsampled_rows(self._mean, rows, WINDOW)
 
-    def units(self, rows: range | None = None) -> Units:
-        """What changes from plane to plane and how that bends, (N, 1, rows, W)."""
-        step, bend = upsampled_rows(self._squares, rows or self._rows, WINDOW).sqrt_().chunk(2, dim=1)
+    def units(self, rows: range | None = None, window: int = WINDOW) -> Units:
+        """What changes from plane to plane and how that bends, (N, 1, rows, W), ``window`` values a block."""
+        step, bend = upsampled_rows(self._squares, rows or self._rows, window).sqrt_().chunk(2, dim=1)
         return Units(step, torch.minimum(bend, STEEPEST * step))
 
     def differences(self, planes: Tensor, units: Units) -> Tensor:
@@ -265,26 +275,33 @@ class Scene:
     def inputs(self, rows: range | None = None) -> Tensor:
         """What the encoder sees, (N, 2 (c + 5), rows, W): differences, structure, and what kind of planes these are."""
         rows = rows or self._rows
-        units = self.units(rows)
-        contrast = upsampled_rows(self._contrast, rows, WINDOW).sqrt().clamp(min=FLOOR)
-        disagreement, unit = units.disagreement.clamp(min=FLOOR), units.roughness.clamp(min=FLOOR)
-        scene = (
-            self._centred(rows) / contrast,
-            (disagreement / contrast).log(),
-            (unit / disagreement).log(),
-            self.grain(rows),
-        )
-        kind = torch.cat(scene, dim=1).clamp_(-MOST, MOST)
-        before, after = self.differences(cut(self.planes, rows), units).chunk(2, dim=1)
+        kind = torch.cat((self.structure(rows), self.kind(rows)), dim=1).clamp_(-MOST, MOST)
+        before, after = self.differences(cut(self.planes, rows), self.units(rows)).chunk(2, dim=1)
         return torch.cat((before, kind, after, kind), dim=1)
 
-    def grain(self, rows: range | None = None) -> Tensor:
+    def structure(self, rows: range | None = None) -> Tensor:
+        """What is seen in the planes, by its local contrast, (N, 1, rows, W)."""
+        rows = rows or self._rows
+        return self._centred(rows) / self.contrast(rows)
+
+    def contrast(self, rows: range, window: int = WINDOW) -> Tensor:
+        """What structure is divided by, (N, 1, rows, W)."""
+        return upsampled_rows(self._contrast, rows, window).sqrt().clamp(min=FLOOR)
+
+    def kind(self, rows: range, window: int = WINDOW) -> Tensor:
+        """What kind of planes these are, (N, 4, rows, W): step to contrast, bend to step, and grain."""
+        units = self.units(rows, window)
+        disagreement, unit = units.disagreement.clamp(min=FLOOR), units.roughness.clamp(min=FLOOR)
+        ratios = (disagreement / self.contrast(rows, window)).log(), (unit / disagreement).log()
+        return torch.cat((*ratios, self.grain(rows, window)), dim=1)
+
+    def grain(self, rows: range | None = None, window: int = WINDOW) -> Tensor:
         """How the finest structure bends and steps over a wide area, (N, 2, rows, W): whether planes share their grain.
 
         Of independent noise the bend is sqrt(6), the step sqrt(2) times the deviation; noise that is correlated along z
         has less of both, and structure less still.
         """
-        powers = (upsampled_rows(self._fine, rows or self._rows, WINDOW) + FLOOR**2).log() / 2
+        powers = (upsampled_rows(self._fine, rows or self._rows, window) + FLOOR**2).log() / 2
         bend, step, plane = powers.chunk(3, dim=1)
         return torch.cat((4 * (bend - step - math.log(3) / 2), 4 * (step - plane - math.log(2) / 2)), dim=1)
 
@@ -315,7 +332,7 @@ class MirrorUNet(nn.Module):
     uncertain : bool
         It predicts standard deviations.
     by_strips : bool
-        On a CPU it works strip by strip.
+        On a CPU it is faster strip by strip.
     overlap : int
         Pixels that neighbouring tiles should share: beyond the margin of 64 that this gives, a tile's border changes
         nothing by a grey level of 255.
@@ -354,7 +371,7 @@ class MirrorUNet(nn.Module):
             Planes and standard deviations, each (N, K, H, W), float32.
         """
         scene = Scene(planes)
-        features = self.encoder(scene.inputs, planes)
+        features = self.encoder(scene.inputs, planes.shape)
         made = [self.synthesise(scene, features, t) for t in times.unbind(1)]
         return Prediction(*torch.stack(made, dim=2).unbind(1))
 
@@ -371,15 +388,33 @@ class MirrorUNet(nn.Module):
         """From what was decoded (N, C_0, rows, W) and planes moved to t, and how they bend, to plane and deviation."""
         with torch.autocast(planes.device.type, enabled=False):
             both = torch.cat((self.head.weight, self.head.weight), dim=1)
-            made = F.conv2d(decoded.float(), both, self.head.bias, padding=1)
-            residual, blend, doubt = made.unbind(1)  # (N, rows, W)
-            t, roughness = t[:, None, None], roughness[:, 0]
+            maps = F.conv2d(decoded.float(), both, self.head.bias, padding=1)
             near = planes[:, self.context - 2 : self.context + 2]
-            plane = near[:, 1] + t * (near[:, 2] - near[:, 1])
-            plane = plane + 2 * torch.sigmoid(blend) * cubic_minus_linear(near, t)
-            plane = plane + roughness * BOUND * torch.tanh(residual / BOUND)
-            sigma = roughness.clamp(min=FLOOR) * torch.exp(BOUND * torch.tanh(doubt / BOUND) - 1)
-            return torch.stack((plane, sigma), dim=1)
+            return torch.stack(combined(near[:, 1:3], bends(near), maps, roughness, t), dim=1)
+
+
+def combined(beside: Tensor, bend: Tensor, maps: Tensor, roughness: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """The plane at t (N,) and its standard deviation, (N, H, W) each.
+
+    Parameters
+    ----------
+    beside : Tensor, shape (N, 2, H, W)
+        The two planes beside the gap, moved to t.
+    bend : Tensor, shape (N, 2, H, W)
+        Their bends, by which classical interpolation bends.
+    maps : Tensor, shape (N, 3, H, W)
+        What a network says: what to add, how much to bend, and how much to doubt.
+    roughness : Tensor, shape (N, 1, H, W)
+        The unit of what is added, and of doubt.
+    t : Tensor, shape (N,)
+    """
+    residual, blend, doubt = maps.unbind(1)
+    t, roughness = t[:, None, None], roughness[:, 0]
+    plane = beside[:, 0] + t * (beside[:, 1] - beside[:, 0])
+    plane = plane + 2 * torch.sigmoid(blend) * bent(bend, t)
+    plane = plane + roughness * BOUND * torch.tanh(residual / BOUND)
+    sigma = roughness.clamp(min=FLOOR) * torch.exp(BOUND * torch.tanh(doubt / BOUND) - 1)
+    return plane, sigma
 
 
 def mean_of_nine(x: Tensor) -> Tensor:
@@ -398,10 +433,16 @@ def mean_of_nine(x: Tensor) -> Tensor:
 
 def bends(planes: Tensor) -> Tensor:
     """Twice each plane less its two neighbours, (N, n, H, W) -> (N, n - 2, H, W)."""
-    return 2 * planes[:, 1:-1] - planes[:, :-2] - planes[:, 2:]
+    steps = planes[:, 1:] - planes[:, :-1]
+    return steps[:, :-1] - steps[:, 1:]
 
 
 def cubic_minus_linear(planes: Tensor, t: Tensor) -> Tensor:
     """What a Catmull-Rom cubic over four planes (N, 4, H, W) adds to the line between the middle two at t (N, 1, 1)."""
-    before, after = bends(planes).unbind(1)  # at either plane
+    return bent(bends(planes), t)
+
+
+def bent(bend: Tensor, t: Tensor) -> Tensor:
+    """The same of the bends at either plane (N, 2, H, W)."""
+    before, after = bend.unbind(1)
     return 0.5 * t * (1 - t) * ((1 - t) * before + t * after)

@@ -268,6 +268,7 @@ def alike(planes: Tensor, times: Tensor, target: Tensor) -> Tensor:
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "mirror-unet": ForMirrorUNet,
+    "half-unet": ForMirrorUNet,
     "super-slomo": ForSuperSloMo,
     "nested-unet": ForNestedUNet,
     "fbnet": ForFBNet,

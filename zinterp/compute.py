@@ -49,12 +49,11 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
     measures: dict[int, Measures] = {}
 
     def make(part: Part) -> None:
-        if part.acquired:
+        if part.acquired is not None:
             acquired = slab.source.index(part.before)
-            output[part.numbers[0] - first] = planes[acquired]
+            output[part.acquired - first] = planes[acquired]
             (plane,) = finite(job, planes[acquired : acquired + 1])
-            measures[part.numbers[0]] = Measures(Statistics.of(plane, stack.normalizer.normalize))
-            return
+            measures[part.acquired] = Measures(Statistics.of(plane, stack.normalizer.normalize))
         for gap in gaps(job, slab, planes, part):
             raw = interpolate_gap(job, interpolator, gap, at_once=tiles_at_once)
             around = Surroundings(gap.context, gap.acquired)
@@ -73,7 +72,7 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
                 if sigmas is not None and finished.sigma is not None:
                     sigmas[k - first] = stack.normalizer.denormalize_deviations(finished.sigma)
 
-    parts = list(parts_of(job, slab))
+    parts = parts_of(job, slab)
     gaps_at_once, tiles_at_once = spread(min(job.at_once, interpolator.needs.at_once), parts, job.layout)
     for _ in side_by_side(make, parts, gaps_at_once):
         pass
@@ -81,25 +80,22 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
 
 
 class Part(NamedTuple):
-    """Output planes of a slab between an acquired plane and the next, and their depths; or that plane itself."""
+    """Output planes from an acquired plane on: that plane, where it is one, and those before the next, with depths."""
 
     before: int
-    numbers: list[int]
-    times: list[Fraction]
-
-    @property
-    def acquired(self) -> bool:
-        """Whether this is an acquired plane."""
-        return not self.times[0]
+    acquired: int | None
+    made: list[tuple[int, Fraction]]
 
 
-def parts_of(job: Job, slab: Slab) -> Iterator[Part]:
+def parts_of(job: Job, slab: Slab) -> list[Part]:
     """What a slab consists of, in turn."""
     grid = job.stacks[slab.stack].grid
-    located = [(k, *grid.locate(k)) for k in slab.target]
-    for (before, _), group in groupby(located, key=lambda place: (place[1], not place[2])):
-        numbers, _, times = zip(*group, strict=True)
-        yield Part(before, list(numbers), list(times))
+    parts = []
+    for before, group in groupby(slab.target, key=lambda k: grid.locate(k)[0]):
+        located = [(k, grid.locate(k)[1]) for k in group]
+        acquired = next((k for k, t in located if not t), None)
+        parts.append(Part(before, acquired, [(k, t) for k, t in located if t]))
+    return parts
 
 
 def spread(at_once: int, parts: Sequence[Part], layout: TileLayout) -> tuple[int, int]:
@@ -109,7 +105,7 @@ def spread(at_once: int, parts: Sequence[Part], layout: TileLayout) -> tuple[int
     compute while planes are finished.
     """
     tiles = math.prod(layout.counts)
-    gaps = min(max(at_once // tiles, min(at_once, 2)), sum(not part.acquired for part in parts) or 1)
+    gaps = min(max(at_once // tiles, min(at_once, 2)), sum(bool(part.made) for part in parts) or 1)
     return gaps, min(-(-at_once // gaps), tiles)
 
 
@@ -128,13 +124,16 @@ class Gap:
 
 def gaps(job: Job, slab: Slab, planes: Planes, part: Part) -> Iterator[Gap]:
     """What to make of a part: all at once, or, where drift is taken out, each depth with a context of its own."""
+    if not part.made:
+        return
     stack = job.stacks[slab.stack]
     around = stack.grid.around(part.before, job.needs.context)
     context = context_planes(job, slab, planes, around)
     if stack.drift is None:
-        yield Gap(part.numbers, np.array([float(t) for t in part.times], np.float32), context)
+        numbers, times = zip(*part.made, strict=True)
+        yield Gap(list(numbers), np.array([float(t) for t in times], np.float32), context)
         return
-    for k, t in zip(part.numbers, part.times, strict=True):
+    for k, t in part.made:
         shifts = stack.drift.shifts_to(part.before, stack.grid.after(part.before), float(t), around)
         middle = len(context) // 2
         yield Gap([k], np.array([float(t)], np.float32), shifted(context, shifts), context[middle - 1 : middle + 1])

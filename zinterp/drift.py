@@ -26,6 +26,7 @@ OVERVIEW = 512  # pixels of the longer edge where the first guess is made
 SMALLEST = 64  # pixels of the shorter edge: smaller planes have no room for tiles, and no drift is measured
 TILE = (64, 128)  # pixels of a tile's edge, a quarter of the plane's; smaller ones make errors, larger ones cost time
 TILES = 7  # along each edge at most, half overlapping where there is no room for more
+FEW_TILES = 4  # the same where a rough idea will do
 LARGEST = (1 / 4, 64.0)  # of the shorter edge, and pixels: what seems farther away resembles by chance
 BLUR = 2.0  # pixels: finer grain is noise, and where planes share theirs, as after denoising, it says 0
 WHITENING = 0.75  # 1 is phase correlation, which noise spoils; 0 plain correlation, which a few large structures rule
@@ -268,10 +269,11 @@ def plus(one: Shift, other: Shift) -> Shift:
     return one[0] + other[0], one[1] + other[1]
 
 
-def shift_between(one: View, other: View) -> Shift | None:
+def shift_between(one: View, other: View, tiles: int = TILES) -> Shift | None:
     """How far what one plane shows is shifted in the other, (0, 0) if that is not certain; None if they are unrelated.
 
     The first guess comes from the overviews, and is kept if they then resemble each other more than they do in place.
+    ``tiles`` along each edge at most have a say then.
     """
     shape = one.plane.shape
     if min(shape) * one.pixel < SMALLEST or not np.ptp(one.overview) or not np.ptp(other.overview):
@@ -280,7 +282,7 @@ def shift_between(one: View, other: View) -> Shift | None:
     start = peak(one.spectrum, other.spectrum, lowpass(one.overview.shape), 1)[0] * one.bin
     if not np.hypot(*start) <= limit or likeness(one, other, start) <= likeness(one, other, (0, 0)):
         start = np.zeros(2)
-    shift, spread, error = vote(one.plane, other.plane, start)
+    shift, spread, error = vote(one.plane, other.plane, start, tiles)
     before, after = likeness(one, other, (0, 0)), likeness(one, other, shift)
     size = float(np.hypot(*shift))
     if not spread <= SPREAD or max(before, after) < LIKENESS or size > limit:
@@ -309,7 +311,7 @@ def overlap(one: Image, other: Image, shift: Sequence[int]) -> tuple[Image, Imag
     return one[rows, cols], other[other_rows, other_cols]
 
 
-def vote(one: Image, other: Image, start: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, float]:
+def vote(one: Image, other: Image, start: NDArray[np.float64], tiles: int) -> tuple[NDArray[np.float64], float, float]:
     """The median shift over tiles; how much they differ, in edges of a tile; and the standard error, in pixels.
 
     Tiles count by how much they resemble each other, so that empty ones do not. If the median is far from the start,
@@ -317,7 +319,7 @@ def vote(one: Image, other: Image, start: NDArray[np.float64]) -> tuple[NDArray[
     """
     for _ in range(2):
         whole = np.rint(start).astype(int)
-        found, weights, edge = tile_shifts(*overlap(one, other, whole.tolist()))
+        found, weights, edge = tile_shifts(*overlap(one, other, whole.tolist()), tiles)
         if not weights.sum():
             return start, np.inf, np.inf
         median = np.array([weighted_median(found[:, axis], weights) for axis in (0, 1)])
@@ -331,11 +333,11 @@ def vote(one: Image, other: Image, start: NDArray[np.float64]) -> tuple[NDArray[
     return start, float(spread.max()) / edge, 1.25 * float(np.hypot(*spread)) / count**0.5
 
 
-def tile_shifts(one: Image, other: Image) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
+def tile_shifts(one: Image, other: Image, count: int) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """The shift in each tile, (n, 2); how much the tiles resemble each other then, (n,), 0 to 1; their edge."""
     shortest = min(one.shape)
     edge = min(max(shortest // 4, TILE[0]), TILE[1], shortest // 2)
-    rows, cols = (np.linspace(0, n - edge, min(TILES, 2 * n // edge - 1)).astype(int) for n in one.shape)
+    rows, cols = (np.linspace(0, n - edge, min(count, 2 * n // edge - 1)).astype(int) for n in one.shape)
     weights, blur = window((edge, edge)), lowpass((edge, edge))
     tiles = [(slice(y, y + edge), slice(x, x + edge)) for y in rows for x in cols]
     peaks = [peak(spectrum_of(one[tile], weights), spectrum_of(other[tile], weights), blur, FRACTION) for tile in tiles]

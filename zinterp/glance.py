@@ -14,7 +14,18 @@ from zinterp.breaks import MEDIAN, WIDTH
 from zinterp.defects import BLANK, CLIPPED, LACKS, STRIPS, percentiles
 from zinterp.defects import SHOWS as DEFECTS_SHOW
 from zinterp.displacements import FAR, overview
-from zinterp.drift import SAMPLE, Shift, View, finite, is_measurable, repaired, sampled_pairs, shift_between, view
+from zinterp.drift import (
+    FEW_TILES,
+    SAMPLE,
+    Shift,
+    View,
+    finite,
+    is_measurable,
+    repaired,
+    sampled_pairs,
+    shift_between,
+    view,
+)
 from zinterp.duplicates import SMALL, see
 from zinterp.plane_faults import GREY_JUMP, Fault, find_faults
 from zinterp.stripes import measure_stripes
@@ -105,7 +116,7 @@ def glance_at(reader: VolumeReader, planes: Sequence[int], *, measure_drift: boo
         seen = {after: (other, b)}
         marks.append((one, other))
         if a is not None and b is not None:
-            steps.append((before, shift_between(a, b) or (0.0, 0.0)))
+            steps.append((before, shift_between(a, b, FEW_TILES) or (0.0, 0.0)))
     windows: list[Sequence[int]] = []
     for i in odd_pairs(marks, [shift for _, shift in steps]):
         if len(windows) < ODD and not any({*pairs[i]} <= {*window} for window in windows):

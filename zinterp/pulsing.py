@@ -39,7 +39,7 @@ class Statistics:
     @classmethod
     def of(cls, plane: Plane, convert: Convert = as_float32) -> Self:
         """Measure a plane (Y, X) of finite values, a large one in strips of rows, after these are converted."""
-        strips = [convert(strip) for strip in sampled_strips(plane)]
+        strips = convert(sampled_strips(plane))
         mean = mean_of(strips)
         variance, energy = products(strips, strips, mean, mean)
         return cls(mean, variance**0.5, energy)
@@ -61,7 +61,7 @@ class Pair:
     def of(cls, before: Plane, after: Plane) -> Self:
         """Measure two planes (Y, X) of one shape."""
         one, two = Statistics.of(before), Statistics.of(after)
-        ones, others = ([as_float32(strip) for strip in sampled_strips(plane)] for plane in (before, after))
+        ones, others = (as_float32(sampled_strips(plane)) for plane in (before, after))
         return cls(one, two, *products(ones, others, one.mean, two.mean))
 
     def expected(self, t: float) -> Statistics:
@@ -77,42 +77,50 @@ class Pair:
         return Statistics(s * a.mean + t * b.mean, max(variance, 0.0) ** 0.5, max(energy, 0.0))
 
 
-def sampled_strips(plane: Plane) -> list[Plane]:
-    """A plane, or, beyond a quarter of a million pixels, strips of a few rows from all over it."""
+def sampled_strips(plane: Plane) -> Plane:
+    """A plane (1, Y, X), or, beyond a quarter of a million pixels, strips of a few rows from all over it, (n, y, X)."""
     height, width = plane.shape
     if plane.size <= MOST_PIXELS or height < STRIPS * STRIP:
-        return [plane]
+        return plane[None]
     rows = min(max(MOST_PIXELS // (STRIPS * width), FEWEST_ROWS), STRIP)
     count = max(MOST_PIXELS // (rows * width), STRIPS)
     starts = ((np.arange(count) + 0.5) * height / count - rows / 2).astype(int)
-    return [plane[start : start + rows] for start in starts]
+    strips: Plane = plane[starts[:, None] + np.arange(rows)]
+    return strips
 
 
-def mean_of(strips: Sequence[NDArray[np.float32]]) -> float:
+def mean_of(strips: NDArray[np.float32]) -> float:
     """Mean of all pixels."""
-    return float(sum(strip.sum(dtype=np.float64) for strip in strips) / sum(strip.size for strip in strips))
+    return float(strips.mean(dtype=np.float64))
 
 
 def products(
-    ones: Sequence[NDArray[np.float32]], others: Sequence[NDArray[np.float32]], mean: float, other_mean: float
+    ones: NDArray[np.float32], others: NDArray[np.float32], mean: float, other_mean: float
 ) -> tuple[float, float]:
-    """Mean products of two planes' deviations from their means, and of their gradients."""
-    inner = slice(1, -1) if len(ones) > 1 else slice(None)  # rows of a strip whose neighbours are in it
-    levels = gradients = 0.0
-    for one, other in zip(ones, others, strict=True):
-        a, b = one - np.float32(mean), other - np.float32(other_mean)
-        levels += dot(a, b)
-        for axis in (0, 1):
-            if a.shape[axis] > 1:
-                slope = np.gradient(a, axis=axis)[inner]
-                gradients += dot(slope, slope if one is other else np.gradient(b, axis=axis)[inner])
-    count, inner_count = sum(strip.size for strip in ones), sum(strip[inner].size for strip in ones)
-    return levels / count, gradients / inner_count
+    """Mean products of two planes' deviations from their means, and of their gradients, of strips (n, y, X) of both.
+
+    Products are float64, which squares of any float32 fit into.
+    """
+    a, b = ones - np.float32(mean), others - np.float32(other_mean)
+    levels = dot(a, b) / a.size
+    inner = slice(1, -1)  # rows of a strip whose neighbours are in it
+    gradients = slopes(a, b, 1, ends=len(a) == 1)
+    a, b = (x[:, inner] if len(x) > 1 else x for x in (a, b))
+    return levels, (gradients + slopes(a, b, 2, ends=True)) / a.size
+
+
+def slopes(a: NDArray[np.float32], b: NDArray[np.float32], axis: int, *, ends: bool) -> float:
+    """Sum of the products of two gradients along an axis, central differences, or one-sided ones at the ends."""
+    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
+    total = dot(a[2:] - a[:-2], b[2:] - b[:-2]) / 4
+    for one, other in ((0, 1), (-2, -1)) if ends and len(a) > 1 else ():
+        total += dot(a[other] - a[one], b[other] - b[one])
+    return total
 
 
 def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Sum of the products of all elements, in float64, which squares of any float32 fit into."""
-    return float(np.einsum("ij,ij->", a, b, dtype=np.float64))
+    """Sum of the products of all elements; by this thread alone, as BLAS would not where others wait for a core."""
+    return float(np.multiply(a, b, dtype=np.float64).sum())
 
 
 @dataclass(frozen=True)

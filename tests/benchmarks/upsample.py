@@ -1,13 +1,15 @@
 """Print what upsampling costs, file to file and of the bare network, and how far that is from what the machine can do.
 
-usage: python tests/benchmarks/upsample.py [--edge 1024] [--planes 17] [--factors 2,4] [--models linear,cubic,fast]
+usage: python tests/benchmarks/upsample.py [--edge 1024] [--planes 17] [--factors 2,4] [--models linear,cubic,mirror-unet,fast]
        [--yardsticks super-slomo] [--device auto] [--workers 1]
 
-For each model and factor: synthesised megapixels a second of the bare interpolator on one tile, and from file to file;
+For each model and factor: synthesised megapixels a second of the bare interpolator on one tile, as many calls at once
+as it is worth, and from file to file;
 the share of the time that goes into reading, computing and writing, which overlap; peak memory of the job; and the
 floor, the seconds that the convolutions' multiplications take at the rate at which this machine multiplies matrices,
 and the bytes at the rate of its disk. Yardsticks are networks at their published sizes, with random weights, in float32
-as their authors ship them: of these only the bare rate counts, on one pair of planes.
+as their authors ship them: of these only the bare rate counts, the better of one pair of planes for all threads and of
+one for each.
 
 All figures are taken in one run, each the best of several, so that their ratios hold on a noisy machine.
 """
@@ -20,11 +22,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
+
+from zinterp.allocator import keep_freed_memory
+from zinterp.threads import side_by_side
 
 ROUNDS = 3
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -35,6 +42,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 JOB = """
 import sys, time, json
+from zinterp.allocator import keep_freed_memory
 from zinterp.options import UpsampleOptions
 from zinterp.pipeline import build_interpolator, upsample
 from zinterp.slabs import SlabMaker
@@ -58,6 +66,7 @@ if workers > 1:
 else:
     options["interpolator"] = build_interpolator(UpsampleOptions(**options))
 if __name__ == "__main__":
+    keep_freed_memory()  # as the command does
     start = time.perf_counter()
     upsample(source, source + ".out.tif", overwrite=True, **options)
     seconds = time.perf_counter() - start
@@ -82,11 +91,18 @@ def best(function: Callable[[], object], rounds: int = ROUNDS) -> float:
 
 
 def rate_of(interpolator: Any, edge: int, factor: int, rounds: int = ROUNDS) -> float:
-    """Synthesised megapixels a second of an interpolator on one tile of edge x edge pixels."""
+    """Synthesised megapixels a second of an interpolator on tiles of edge x edge pixels."""
     planes = np.random.default_rng(0).random((1, 2 * interpolator.needs.context, edge, edge), dtype=np.float32)
     times = np.arange(1, factor, dtype=np.float32) / factor
     interpolator(planes, times)
-    return edge * edge * (factor - 1) / best(lambda: interpolator(planes, times), rounds) / 1e6
+    at_once = interpolator.needs.at_once
+    calls = 2 * at_once
+
+    def work() -> None:
+        for _ in side_by_side(lambda _: interpolator(planes, times), range(calls), at_once):
+            pass
+
+    return calls * edge * edge * (factor - 1) / best(work, rounds) / 1e6
 
 
 def bare_rate(model: str, edge: int, factor: int, device: str = "auto") -> float:
@@ -101,8 +117,11 @@ def yardstick_rate(name: str, edge: int, factor: int, device: str) -> float:
     from zinterp.interpolators.network import interpolator_of
     from zinterp.models import ARCHITECTURES
 
-    network = ARCHITECTURES[name](PUBLISHED[name])
-    return rate_of(interpolator_of(network, identity=name, device=device, precision="fp32"), edge, factor, rounds=2)
+    interpolator = interpolator_of(ARCHITECTURES[name](PUBLISHED[name]), identity=name, device=device, precision="fp32")
+    one_by_one = replace(interpolator.needs, at_once=1)
+    rates = [rate_of(interpolator, edge, factor, rounds=2)]
+    interpolator.needs, interpolator.in_one_thread = one_by_one, nullcontext
+    return max(*rates, rate_of(interpolator, edge, factor, rounds=2))
 
 
 def matrix_rate(interpolator: Any) -> float:
@@ -179,12 +198,13 @@ def main() -> None:
     parser.add_argument("--edge", type=int, default=1024)
     parser.add_argument("--planes", type=int, default=17)
     parser.add_argument("--factors", default="2,4")
-    parser.add_argument("--models", default="linear,cubic,fast")
+    parser.add_argument("--models", default="linear,cubic,mirror-unet,fast")
     parser.add_argument("--yardsticks", default="super-slomo", help=f"some of {', '.join(PUBLISHED)}")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     edge, gaps, device = arguments.edge, arguments.planes - 1, arguments.device
+    keep_freed_memory()
     stack = np.random.default_rng(0).integers(0, 255, (arguments.planes, edge, edge), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         source, disk = Path(folder, "a.tif"), disk_rate(Path(folder))

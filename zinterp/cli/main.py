@@ -1,6 +1,7 @@
 """The ``zinterp`` command: finds the subcommand, and turns errors into one line and an exit code."""
 
 import logging
+import os
 import signal
 import sys
 from importlib import import_module
@@ -14,6 +15,7 @@ from zinterp.allocator import keep_freed_memory
 from zinterp.cli.text import printable
 from zinterp.errors import ZinterpError
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products here are small, and waiting costs more than they
 COMMANDS = ("upsample", "finish", "watch", "evaluate", "info", "verify", "demo", "models", "train")
 """Each is a module beside this one with a click command ``command``."""
 

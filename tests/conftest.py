@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from zinterp.errors import InputError
-from zinterp.executors.processes import cores
 from zinterp.interpolators.base import Needs
 from zinterp.io.tiff import TiffReader
+from zinterp.threads import cores
 
 Stack = NDArray[np.generic]
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -66,7 +66,9 @@ class Doubtful:
     """Linear interpolation, unsure by a fiftieth and half of what its neighbours differ. See ``Uncertain``."""
 
     identity = "doubtful"
-    needs = Needs(context=2, multiple_of=4, overlap=8, outputs=2)
+
+    def __init__(self, at_once: int = 1) -> None:
+        self.needs = Needs(context=2, multiple_of=4, overlap=8, outputs=2, at_once=at_once)
 
     def __call__(self, planes: NDArray[np.float32], times: NDArray[np.float32]) -> NDArray[np.float32]:
         """Planes (N, 4, Y, X) and times (K,) -> (N, K, Y, X)."""

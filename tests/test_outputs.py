@@ -27,7 +27,6 @@ from zinterp.io.ngff_writer import NgffWriter
 from zinterp.io.tiff import TiffWriter
 from zinterp.journal import journal_path
 from zinterp.pipeline import Progress, interpolate, interpolate_with_uncertainty, upsample
-from zinterp.tiling import apply_tiled
 from zinterp.volume import VolumeInfo, VoxelSize
 
 SUFFIX = {format: next(iter(FORMATS[format].suffixes), "") for format in OUTPUT_FORMATS}
@@ -141,20 +140,14 @@ def test_neither_slab_depth_nor_an_interruption_changes_a_byte(suffix: str, sour
     assert {path.name for path in tmp_path.iterdir()} == {"a.tif", "old", target.name, sigma.name}
 
 
-def test_the_order_of_tiles_does_not_change_a_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = make_stack((3, 100, 120))
-    options = {"factor": 2, "interpolator": Doubtful(), "tile": 48, "sharpen": "auto", "grain": 7, **STEPS["fallback"]}
-    expected = interpolate_with_uncertainty(stack, **options)
-    orders: list[list[int]] = []
-
-    def backwards(*arguments: object, batch: int) -> object:
-        orders.append(list(reversed(range(len(arguments[2].tiles())))))  # type: ignore[attr-defined]
-        return apply_tiled(*arguments, batch=batch, order=orders[-1])  # type: ignore[arg-type]
-
-    monkeypatch.setattr(compute, "apply_tiled", backwards)
-    for one, other in zip(interpolate_with_uncertainty(stack, **options), expected, strict=True):
-        assert np.array_equal(one, other)
-    assert len(orders[0]) > 4
+@pytest.mark.parametrize("tile", [48, 120])
+def test_gaps_and_tiles_at_once_do_not_change_a_bit(tile: int) -> None:
+    stack = make_stack((6, 100, 120))
+    options = {"factor": 2, "tile": tile, "sharpen": "auto", "grain": 7, **STEPS["fallback"]}
+    made = [interpolate_with_uncertainty(stack, interpolator=Doubtful(at_once), **options) for at_once in (1, 2, 3, 16)]
+    for planes, sigma in made[1:]:
+        assert np.array_equal(planes, made[0][0])
+        assert np.array_equal(sigma, made[0][1])
 
 
 @pytest.mark.parametrize(

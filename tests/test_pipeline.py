@@ -269,7 +269,10 @@ def test_less_memory_means_thinner_slabs_and_smaller_tiles_and_the_same_planes()
     needs = create_interpolator("cubic").needs
     info = VolumeInfo((500, 300, 300), stack.dtype)
     grid = ZGrid.by_step(evenly(500), Fraction(1, 4))
-    depths = [choose_slab_depth(info, grid, needs, memory) for memory in (15 * 10**6, 60 * 10**6, 10**9)]
+    depths = [
+        choose_slab_depth(info, grid, UpsampleOptions(factor=4), needs, memory)
+        for memory in (15 * 10**6, 60 * 10**6, 10**9)
+    ]
     assert depths == sorted(depths)
     assert depths[0] < depths[-1] == 32
     assert np.array_equal(

@@ -130,5 +130,6 @@ def squared_error(interpolator: Interpolator, sample: Sample) -> float:
         sample.truth.shape, tile=None, overlap=interpolator.needs.overlap, multiple_of=interpolator.needs.multiple_of
     )
     times = np.array([sample.t], np.float32)
-    (made,) = apply_tiled(lambda tiles: interpolator(tiles, times), sample.context[middle - own : middle + own], layout)
+    context = sample.context[middle - own : middle + own]
+    ((made,),) = apply_tiled(lambda tiles: [interpolator(tiles, times)], context, layout)
     return float(np.mean((made - sample.truth) ** 2, dtype=np.float64))

@@ -56,7 +56,7 @@ def compute_slab(job: Job, interpolator: Interpolator, slab: Slab, planes: Plane
             measures[part.acquired] = Measures(Statistics.of(plane, stack.normalizer.normalize))
         for gap in gaps(job, slab, planes, part):
             raw = interpolate_gap(job, interpolator, gap, at_once=tiles_at_once)
-            around = Surroundings(gap.context, gap.acquired)
+            around = Surroundings(gap.context, gap.acquired, gap.see)
             for j, k in enumerate(gap.numbers):
                 finished = finish(
                     job.finishing,
@@ -113,12 +113,14 @@ def spread(at_once: int, parts: Sequence[Part], layout: TileLayout) -> tuple[int
 class Gap:
     """What to make between two acquired planes: numbers of output planes, depths (K,), planes around (2c, Y, X).
 
-    ``acquired`` (2, Y, X) are the middle two of these where drift was taken out of them, else None.
+    ``see`` makes of these, or of parts of them, what the model sees, normalised float32. ``acquired`` (2, Y, X) are the
+    middle two, normalised, where drift was taken out of them, else None.
     """
 
     numbers: list[int]
     times: NDArray[np.float32]
-    context: NDArray[np.float32]
+    context: Planes
+    see: Callable[[Planes], NDArray[np.float32]]
     acquired: NDArray[np.float32] | None = None
 
 
@@ -128,21 +130,22 @@ def gaps(job: Job, slab: Slab, planes: Planes, part: Part) -> Iterator[Gap]:
         return
     stack = job.stacks[slab.stack]
     around = stack.grid.around(part.before, job.needs.context)
-    context = context_planes(job, slab, planes, around)
+    context, see = finite(job, chosen(planes, [slab.source.index(k) for k in around])), stack.normalizer.normalize
     if stack.drift is None:
         numbers, times = zip(*part.made, strict=True)
-        yield Gap(list(numbers), np.array([float(t) for t in times], np.float32), context)
+        yield Gap(list(numbers), np.array([float(t) for t in times], np.float32), context, see)
         return
+    context, middle = see(context), len(context) // 2
     for k, t in part.made:
         shifts = stack.drift.shifts_to(part.before, stack.grid.after(part.before), float(t), around)
-        middle = len(context) // 2
-        yield Gap([k], np.array([float(t)], np.float32), shifted(context, shifts), context[middle - 1 : middle + 1])
+        moved, acquired = shifted(context, shifts), context[middle - 1 : middle + 1]
+        yield Gap([k], np.array([float(t)], np.float32), moved, np.asarray, acquired)
 
 
-def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> NDArray[np.float32]:
-    """Some planes of a slab, normalised, shape (2 * context, Y, X)."""
-    chosen = finite(job, planes[[slab.source.index(k) for k in around]])
-    return job.stacks[slab.stack].normalizer.normalize(chosen)
+def chosen(planes: Planes, indices: Sequence[int]) -> Planes:
+    """Some of the planes, without a copy where they follow each other."""
+    first, last = indices[0], indices[-1] + 1
+    return planes[first:last] if list(indices) == list(range(first, last)) else planes[list(indices)]
 
 
 def finite(job: Job, planes: Planes) -> Planes:
@@ -163,25 +166,24 @@ class Raw(NamedTuple):
 def interpolate_gap(job: Job, interpolator: Interpolator, gap: Gap, *, at_once: int) -> Raw:
     """Run the model on a gap, some tiles at once; all that it makes goes through the tiles together."""
 
-    def tiled(function: Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]) -> list[NDArray[np.float32]]:
-        def joined(tiles: NDArray[np.float32]) -> NDArray[np.float32]:
-            try:
-                return np.concatenate(function(tiles), axis=1)
-            except NoRoomError:
-                raise
-            except MemoryError as error:
-                size = "x".join(map(str, tiles.shape[2:]))
-                raise NoRoomError(f"there is no memory for a tile of {size} pixels: give a smaller --tile") from error
+    def model(tiles: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+        if isinstance(interpolator, Restoring):
+            planes, restored, sigma = interpolator.restored(tiles, gap.times)
+            return planes, sigma, restored
+        if isinstance(interpolator, Uncertain):
+            return interpolator.uncertainty(tiles, gap.times)
+        return (interpolator(tiles, gap.times),)
 
-        made = apply_tiled(joined, gap.context, job.layout, batch=job.needs.batch, at_once=at_once)
-        return np.split(made, len(made) // len(gap.times))
+    def call(tiles: Planes) -> Sequence[NDArray[np.float32]]:
+        try:
+            return model(gap.see(tiles))
+        except NoRoomError:
+            raise
+        except MemoryError as error:
+            size = "x".join(map(str, tiles.shape[2:]))
+            raise NoRoomError(f"there is no memory for a tile of {size} pixels: give a smaller --tile") from error
 
-    if isinstance(interpolator, Restoring):
-        planes, restored, sigma = tiled(lambda tiles: interpolator.restored(tiles, gap.times))
-        return Raw(planes, sigma, restored)
-    if isinstance(interpolator, Uncertain):
-        return Raw(*tiled(lambda tiles: interpolator.uncertainty(tiles, gap.times)))
-    return Raw(*tiled(lambda tiles: [interpolator(tiles, gap.times)]))
+    return Raw(*apply_tiled(call, gap.context, job.layout, batch=job.needs.batch, at_once=at_once))
 
 
 def fill_nonfinite(plane: Planes) -> Planes:

@@ -70,20 +70,29 @@ class Surroundings:
 
     Parameters
     ----------
-    context : ndarray, shape (2c, Y, X), float32, normalised
-        As the model sees them.
+    context : ndarray, shape (2c, Y, X)
     acquired : ndarray or None, shape (2, Y, X), float32, normalised
         The middle two as they were acquired; None is as in ``context``.
+    see : callable
+        Makes of the context, or of some of it, what the model sees, float32, normalised.
     """
 
-    def __init__(self, context: Plane, acquired: Plane | None = None) -> None:
+    def __init__(
+        self, context: Plane, acquired: Plane | None = None, see: Callable[[Plane], Plane] = np.asarray
+    ) -> None:
         middle = len(context) // 2
-        seen = context[middle - 1 : middle + 1]
-        self.context = context
+        seen = see(context[middle - 1 : middle + 1])
+        self._context, self._see = context, see
         self.mixture = Pair.of(*seen)
         self.pair = self.mixture if acquired is None else Pair.of(*acquired)
         self.before, self.after = calm = near_range(seen)
         self.calm = self.mixture if calm is seen else Pair.of(*calm)
+
+    @property
+    def near(self) -> Plane:
+        """The four planes around the gap, (4, Y, X), those beside it repeated where there are no others."""
+        middle, last = len(self._context) // 2, len(self._context) - 1
+        return self._see(self._context[[max(middle - 2, 0), middle - 1, middle, min(middle + 1, last)]])
 
 
 def near_range(planes: Plane) -> Plane:
@@ -182,7 +191,7 @@ def finish(
     if restored is not None:
         plane, known["restoration"] = restore(plane, restored, around, t)
     if finishing.fallback_above is not None and sigma is not None:
-        blended, known["fallback"] = fall_back(plane, sigma, around.context, t, finishing.fallback_above)
+        blended, known["fallback"] = fall_back(plane, sigma, around.near, t, finishing.fallback_above)
         plane, sigma = blended, widened(sigma, blended - plane)
     if finishing.sharpening is not None:
         calm = near_range(plane)
@@ -230,10 +239,8 @@ def amount_to_reach(energy: float, plane: Plane, added: Plane, *, most: float) -
     return np.float32(min((np.sqrt(cross**2 + more * lacking) - cross) / more, most))
 
 
-def fall_back(plane: Plane, sigma: Plane, context: Plane, t: float, threshold: float) -> tuple[Plane, float]:
+def fall_back(plane: Plane, sigma: Plane, near: Plane, t: float, threshold: float) -> tuple[Plane, float]:
     """Blend towards the cubic value where deviations exceed a threshold -> the plane, and the cubic share of it."""
-    middle = len(context) // 2
-    near = context[[max(middle - 2, 0), middle - 1, middle, min(middle + 1, len(context) - 1)]]
     cubic = CubicInterpolator()(near[None], np.array([t], np.float32))[0, 0]
     limit = np.float32(np.clip(threshold, LEAST**2, LEAST**-2))  # by which float32 can be divided
     excess = (sigma / limit - 1) / np.float32(STEEPNESS)

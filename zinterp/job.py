@@ -208,7 +208,7 @@ def with_interpolator(job: Job, options: UpsampleOptions, *, needs: Needs, model
 def choose_sizes(info: VolumeInfo, grid: ZGrid, options: UpsampleOptions, needs: Needs) -> tuple[int, TileLayout]:
     """Output planes a slab, and tiles, by the memory that may be used."""
     memory = usable_memory(options)
-    depth = options.slab_depth or choose_slab_depth(info, grid, needs, memory)
+    depth = options.slab_depth or choose_slab_depth(info, grid, options, needs, memory)
     return depth, choose_tiles(info, options, needs, memory)
 
 
@@ -285,7 +285,7 @@ def growing_depth(info: VolumeInfo, options: UpsampleOptions, needs: Needs) -> i
     if options.slab_depth is not None:
         return options.slab_depth
     grid = place_planes(replace(info, shape=(4 * DEEPEST_SLAB, *info.shape[1:]), places=None), options).grid
-    return choose_slab_depth(info, grid, needs, usable_memory(options))
+    return choose_slab_depth(info, grid, options, needs, usable_memory(options))
 
 
 def output_info(geometry: Geometry) -> VolumeInfo:
@@ -328,13 +328,14 @@ def choose_range(fitted: Normalizer, options: UpsampleOptions) -> Normalizer:
     return given
 
 
-def slab_memory(info: VolumeInfo, needs: Needs) -> tuple[int, int]:
+def slab_memory(info: VolumeInfo, options: UpsampleOptions, needs: Needs) -> tuple[int, int]:
     """Bytes that a slab takes however deep it is, and for each of its output planes."""
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
-    fixed = 2 * needs.context * pixels * (3 * item + 8)  # context as read, twice ahead, and as float32 for two gaps
-    each = pixels * (4 * item + 4 + 12 * needs.outputs)  # one plane computed, blended in float64, waiting to be written
-    return fixed, each
+    context = 2 * needs.context * (3 * item + (12 if options.align or options.fill_nonfinite else 0))
+    fixed = context + 2 * 20  # planes as read, twice ahead, or moved; of two gaps: those beside, and one being finished
+    each = 4 * item + 8 + 4 * needs.outputs  # computed, waiting to be written
+    return pixels * fixed, pixels * each
 
 
 def other_memory(needs: Needs, memory: int) -> int:
@@ -359,9 +360,9 @@ def calls_at_once(layout: TileLayout, needs: Needs, memory: int) -> int:
     return max(min(needs.at_once, room), 1)
 
 
-def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) -> int:
+def choose_slab_depth(info: VolumeInfo, grid: ZGrid, options: UpsampleOptions, needs: Needs, memory: int) -> int:
     """Output planes a slab: whole gaps as far as the memory goes that the program and its tiles leave."""
-    fixed, each = slab_memory(info, needs)
+    fixed, each = slab_memory(info, options, needs)
     other = other_memory(needs, memory)
     affordable = (memory - other - fixed) // each
     if affordable < 1:
@@ -376,7 +377,7 @@ def choose_slab_depth(info: VolumeInfo, grid: ZGrid, needs: Needs, memory: int) 
 def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
     """What a user is told where several processes may need more memory than there is."""
     workers = options.workers or 1
-    fixed, each = slab_memory(job.source, job.needs)
+    fixed, each = slab_memory(job.source, options, job.needs)
     tiles = job.at_once * math.prod(job.layout.tile) * tile_bytes(job.needs)
     needed = workers * (program_bytes(job.needs) + fixed + each * len(job.slabs[0].target)) + tiles
     there = psutil.virtual_memory().total

@@ -1,8 +1,9 @@
-"""Overlapping tiles in XY, blended so that no seam shows and the order in which they come does not matter."""
+"""Overlapping tiles in XY, blended so that no seam shows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,7 @@ from zinterp.errors import BadOptionError
 from zinterp.threads import side_by_side
 
 Plane = NDArray[np.float32]
-QUANTUM = 2.0**-30
-"""Contributions of tiles are rounded to this, so that their float64 sum is exact in any order up to 2^22."""
+Planes = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def round_up(n: int, multiple: int) -> int:
     return -(-n // multiple) * multiple
 
 
-def blend_weights(starts: Sequence[int], length: int, overlap: int, margin: int) -> NDArray[np.float64]:
+def blend_weights(starts: Sequence[int], length: int, overlap: int, margin: int) -> Plane:
     """Weights along one axis of tiles, shape (len(starts), length): smooth ramps that sum to 1 at every pixel."""
     weights = np.ones((len(starts), length))
     ramp_length = overlap - 2 * margin
@@ -121,37 +121,34 @@ def blend_weights(starts: Sequence[int], length: int, overlap: int, margin: int)
         weights[i + 1, :overlap] = edge
         weights[i, after - start : after - start + overlap] *= 1 - edge
         weights[i, after - start + overlap :] = 0
-    return weights
+    return weights.astype(np.float32)
 
 
 def apply_tiled(
-    function: Callable[[Plane], Plane],
-    planes: Plane,
+    function: Callable[[Planes], Sequence[Plane]],
+    planes: Planes,
     layout: TileLayout,
     *,
     batch: int = 1,
     at_once: int = 1,
-    order: Sequence[int] | None = None,
-) -> Plane:
+) -> list[Plane]:
     """Apply a function to planes tile by tile.
 
     Parameters
     ----------
     function : callable
-        (N, C, tile_y, tile_x) -> (N, K, tile_y, tile_x), float32; N is always ``batch``.
-    planes : ndarray, shape (C, Y, X), float32
+        (N, C, tile_y, tile_x) -> some arrays (N, K, tile_y, tile_x), float32; N is always ``batch``.
+    planes : ndarray, shape (C, Y, X)
     layout : TileLayout
         Made for planes of this size.
     batch : int
         Tiles a call; the last call is filled up with copies of its last tile.
     at_once : int
-        Calls at the same time.
-    order : sequence of int or None
-        In which order the tiles are taken; the result is the same to the bit for any.
+        Calls at the same time. Their results are taken in turn, so that it changes nothing.
 
     Returns
     -------
-    ndarray, shape (K, Y, X), float32
+    list of ndarray, each shape (K, Y, X), float32
     """
     height, width = layout.shape
     rows, cols = layout.starts
@@ -159,26 +156,24 @@ def apply_tiled(
     padded = np.pad(planes, padding, mode="reflect") if any(map(sum, padding)) else planes
     tiles = layout.tiles()
     if len(tiles) == 1:
-        repeated = np.stack([padded] * batch) if batch > 1 else padded[None]
-        return np.ascontiguousarray(function(repeated)[0, :, :height, :width])
+        results = function(np.stack([padded] * batch) if batch > 1 else padded[None])
+        return [np.ascontiguousarray(result[0, :, :height, :width]) for result in results]
     weights_y = blend_weights(rows, layout.tile[0], layout.overlap, layout.margin)
     weights_x = blend_weights(cols, layout.tile[1], layout.overlap, layout.margin)
-    total: NDArray[np.float64] | None = None
-    calls = list(batches(order if order is not None else range(len(tiles)), batch))
+    calls = list(batches(range(len(tiles)), batch))
 
-    def call(indices: list[int]) -> Plane:
+    def call(indices: list[int]) -> Sequence[Plane]:
         filled = indices + [indices[-1]] * (batch - len(indices))
         return function(np.stack([padded[:, tiles[i].rows, tiles[i].cols] for i in filled]))
 
+    totals: list[Plane] = []
     for indices, results in zip(calls, side_by_side(call, calls, at_once), strict=True):
-        if total is None:
-            total = np.zeros((results.shape[1], *layout.padded))
-        for i, result in zip(indices, results, strict=False):
-            weight = weights_y[i // len(cols)][:, None] * weights_x[i % len(cols)]
-            total[:, tiles[i].rows, tiles[i].cols] += np.rint(result * (weight / QUANTUM)) * QUANTUM
-    if total is None:
-        raise ValueError("got no tile in the order, expected each tile once")
-    return total[:, :height, :width].astype(np.float32)
+        totals = totals or [np.zeros((result.shape[1], *layout.padded), np.float32) for result in results]
+        for n, i in enumerate(indices):
+            weight = np.outer(weights_y[i // len(cols)], weights_x[i % len(cols)])
+            for total, result in zip(totals, results, strict=True):
+                total[:, tiles[i].rows, tiles[i].cols] += result[n] * weight
+    return [total[:, :height, :width] for total in totals]
 
 
 def batches(indices: Sequence[int], size: int) -> Iterator[list[int]]:

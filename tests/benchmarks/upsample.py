@@ -1,6 +1,6 @@
 """Print what upsampling costs, file to file and of the bare network, and how far that is from what the machine can do.
 
-usage: python tests/benchmarks/upsample.py [--edge 1024] [--planes 17] [--factors 2,4] [--models linear,cubic,mirror-unet,fast]
+usage: python tests/benchmarks/upsample.py [--edge 1024] [--planes 17] [--factors 2,4] [--models NAME,...]
        [--yardsticks super-slomo] [--device auto] [--workers 1]
 
 For each model and factor: synthesised megapixels a second of the bare interpolator on one tile, as many calls at once

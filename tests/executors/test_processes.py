@@ -20,12 +20,13 @@ from tests.test_faults import HALVED, HUNGRY, Hungry, at, content, interrupt
 from zinterp.batch import upsample_many
 from zinterp.errors import BadOptionError, BadVolumeError, InputChangedError, WorkerError
 from zinterp.executors import create_crew
-from zinterp.executors.processes import MOST_LOSSES, ProcessCrew, cores, how_it_ended
+from zinterp.executors.processes import MOST_LOSSES, ProcessCrew, how_it_ended
 from zinterp.interpolators import Interpolator
 from zinterp.journal import journal_path, locked
 from zinterp.options import UpsampleOptions
 from zinterp.pipeline import build_interpolator, make, upsample
 from zinterp.run import Progress, ignore
+from zinterp.threads import cores
 from zinterp.volume import partial_path
 
 OPTIONS = {"factor": 2, "model": "cubic", "slab_depth": 2}

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.conftest import make_stack
 from zinterp import interpolate
 from zinterp.interpolators import CLASSICAL, Interpolator, create_interpolator
 from zinterp.interpolators.base import Uncertain
 from zinterp.interpolators.weights import shipped_weights
+from zinterp.threads import side_by_side
 
 MODELS = [*CLASSICAL, *shipped_weights()]
 TIMES = np.array([0.125, 0.25, 0.5, 0.75, 0.875], np.float32)
@@ -107,3 +109,28 @@ def test_every_dtype_is_kept_and_acquired_planes_are_bit_for_bit(model: str, dty
     assert dense.shape == (10, 36, 44)
     assert np.array_equal(dense[::3], stack)
     assert not np.array_equal(dense[1], stack[0])
+
+
+def test_neither_threads_nor_calls_at_once_change_a_bit(interpolator: Interpolator) -> None:
+    planes = planes_for(interpolator)
+    alone = [interpolator(planes[i : i + 1], TIMES) for i in range(2)]
+    for made, expected in zip(
+        side_by_side(lambda i: interpolator(planes[i : i + 1], TIMES), range(2), 2), alone, strict=True
+    ):
+        assert np.array_equal(made, expected)
+
+
+@pytest.mark.parametrize("model", ["fast", "mirror-unet", "softsplat"])
+def test_a_network_computes_in_the_thread_that_calls_it(model: str) -> None:
+    before = torch.get_num_threads()
+    try:
+        made = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            interpolator = create_interpolator(model, device="cpu")
+            assert interpolator.needs.at_once == threads
+            made.append(interpolator(planes_for(interpolator)[:1], TIMES))
+            assert torch.get_num_threads() == threads
+        assert np.array_equal(*made)
+    finally:
+        torch.set_num_threads(before)

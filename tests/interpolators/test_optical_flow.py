@@ -108,10 +108,10 @@ def test_tiles_do_not_show() -> None:
     overlap, multiple_of = interpolator.needs.overlap, interpolator.needs.multiple_of
     whole, tiled = (
         apply_tiled(
-            lambda tiles: interpolator(tiles, HALF),
+            lambda tiles: [interpolator(tiles, HALF)],
             planes,
             tile_layout(plane.shape, tile=tile, overlap=overlap, multiple_of=multiple_of),
-        )
+        )[0]
         for tile in (None, 2 * overlap + multiple_of)
     )
     assert np.abs(tiled - whole).max() < 0.5 / 255

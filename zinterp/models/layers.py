@@ -104,7 +104,7 @@ PAIRS = {2: torch.int32, 4: torch.int64}  # two values of so many bytes as one
 
 
 def folded(x: Tensor, more: Tensor) -> Tensor:
-    """2 x 2 pixels of x (N, C, 2h, 2w) as channels, before the channels of ``more`` (N, D, h, w): (N, 4C + D, h, w).
+    """2 x 2 pixels of x (N, C, 2h, 2w) as channels, before those of ``more`` (N, D, h, w), D even: (N, 4C + D, h, w).
 
     As ``pixel_unshuffle`` does, but where gradients are not wanted in channels_last and pixels two by two, which is
     faster by a multiple.

@@ -25,7 +25,7 @@ if [ ! -e "$tuned" ]; then
     status=$?
     if [ $status -ne 0 ]; then
         grep -qs "training did not help" "$log" || exit $status
-        model=fast # the shipped one, which training started from
+        model=mirror-unet # the shipped one, which training started from
         echo "fine_tune.sh: training did not help, so the shipped network $model is used" >&2
     fi
 fi

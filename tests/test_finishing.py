@@ -185,7 +185,7 @@ def test_a_threshold_that_is_always_reached_makes_it_cubic(threshold: float) -> 
 def test_the_cubic_value_takes_the_two_planes_on_each_side(count: int, used: list[int]) -> None:
     planes = context(planes=count)
     cubic = CubicInterpolator()(planes[used][None], np.float32([0.25]))[0, 0]
-    made, _ = fall_back(blend(planes), np.ones((40, 48), np.float32), planes, 0.25, 0.1)
+    made, _ = fall_back(blend(planes), np.ones((40, 48), np.float32), Surroundings(planes).near, 0.25, 0.1)
     assert np.allclose(made, cubic, atol=1e-6)
 
 

@@ -333,8 +333,8 @@ def slab_memory(info: VolumeInfo, options: UpsampleOptions, needs: Needs) -> tup
     pixels = info.shape[1] * info.shape[2]
     item = info.dtype.itemsize
     context = 2 * needs.context * (3 * item + (12 if options.align or options.fill_nonfinite else 0))
-    fixed = context + 2 * 20  # planes as read, twice ahead, or moved; of two gaps: those beside, and one being finished
-    each = 4 * item + 8 + 4 * needs.outputs  # computed, waiting to be written
+    fixed = context + 16  # planes as read, twice ahead, or moved; those beside a gap, and one being finished
+    each = 4 * item + 4 * needs.outputs + (8 if options.confidence else 0)  # computed, waiting to be written
     return pixels * fixed, pixels * each
 
 

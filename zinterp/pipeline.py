@@ -278,7 +278,7 @@ def check_uncertain(interpolator: Interpolator) -> None:
     if not isinstance(interpolator, Uncertain):
         raise BadOptionError(
             f"the model {interpolator.identity} does not know its uncertainty, which confidence, flags and fallback "
-            "need: leave --model out, or give fast or mirror-unet"
+            "need: leave --model out, or give mirror-unet or fast"
         )
 
 

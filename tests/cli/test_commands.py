@@ -124,7 +124,7 @@ TRAIN = ["train", "a.tif", "--out", "w.safetensors"]
         (["upsample", "a.tif", "-f", "-2"], 1, "the factor is -2"),
         (["upsample", "a.tif", "-f", "2.5"], 2, "'2.5' is not a valid integer"),
         (["upsample", "a.tif", "--depths", "0.5,x"], 2, "'x' is not a number"),
-        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of fast, "),
+        (["upsample", "a.tif", "-f", "2", "--model", "rife"], 1, "expected one of mirror-unet, fast, "),
         (["upsample", "none.tif", "-f", "2"], 1, "none.tif does not exist"),
         (["upsample", "text.tif", "-f", "2"], 1, "cannot be read as TIFF"),
         (["upsample", "one.tif", "-f", "2"], 1, "the stack has 1 plane, expected at least 2"),
@@ -263,9 +263,9 @@ def test_training_goes_on_from_the_shipped_weights_and_says_when_it_did_not_help
     arguments = ["train", "a.tif", "--out", "w.safetensors", "--steps", "2", "--crop", "32"]
     result = run(*arguments, "--learning-rate", "0.5")
     assert result.returncode == 1
-    assert "starting from fast" in result.stderr
+    assert "starting from mirror-unet" in result.stderr
     assert re.search(
-        r"did not help.*is not written \(held-out gain .* dB, .* dB before\): go on with fast", result.stderr
+        r"did not help.*is not written \(held-out gain .* dB, .* dB before\): go on with mirror-unet", result.stderr
     )
     assert not list(tmp_path.glob("w*"))
     kept = run(*arguments, "--held-out", "0")

@@ -72,7 +72,7 @@ def test_a_path_is_a_model(weights: Path) -> None:
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(
-        BadOptionError, match=r"expected one of mirror-unet, fast, .*linear, cubic, optical-flow or a \.safetensors file"
+        BadOptionError, match=r"expected one of mirror-unet, fast, .*linear, cubic, optical-flow or a \.safetensors"
     ):
         create_interpolator("rife")
 

@@ -227,9 +227,9 @@ def test_fine_tune_takes_the_shipped_network_where_training_did_not_help(home: P
     write_imagej(home / "mine.tif", make_stack((9, 40, 48)))
     result = sh(home, "fine_tune.sh", "mine.tif", "tuned", "0.01", **SHORT, ZINTERP_TRAIN_LEARNING_RATE="0.5")
     assert result.returncode == 0, result.stderr
-    assert "fine_tune.sh: training did not help, so the shipped network fast is used\n" in result.stderr
+    assert "fine_tune.sh: training did not help, so the shipped network mirror-unet is used\n" in result.stderr
     assert names(home / "tuned") == ["mine_x4.tif"]
-    assert model_of(home / "tuned" / "mine_x4.tif").startswith("fast@")
+    assert model_of(home / "tuned" / "mine_x4.tif").startswith("mirror-unet@")
 
 
 def test_fine_tune_fails_where_training_fails(home: Path) -> None:

@@ -82,8 +82,8 @@ def command(
     \b
     Examples:
       zinterp evaluate stack.tif
-      zinterp evaluate stack.tif --factor 4 --models fast,fast+restore,mirror-unet
-      zinterp evaluate stack.tif --models tuned.safetensors,fast --report stack.html --csv planes.csv
+      zinterp evaluate stack.tif --factor 4 --models mirror-unet,mirror-unet+restore,fast
+      zinterp evaluate stack.tif --models tuned.safetensors,mirror-unet --report stack.html --csv planes.csv
     """
     from zinterp.documents import check_document, write_document
     from zinterp.evaluation.hidden_planes import evaluate

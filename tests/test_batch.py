@@ -182,7 +182,7 @@ def test_other_files_and_lacking_deviations_are_no_outputs_of_ours(sources: list
         upsample_many(sources[:1], targets=[target], skip_existing=True, **OPTIONS)
     target.unlink()
     write_imagej(sources[0], make_stack((2, 16, 16)))
-    upsample(sources[0], target, factor=2, model="fast", device="cpu")
+    upsample(sources[0], target, factor=2, device="cpu")
     with pytest.raises(OutputExistsError, match=r"the confidence sigma\.tif is not beside it"):
         upsample_many(sources[:1], targets=[target], skip_existing=True, factor=2, confidence="sigma.tif")
     (result,) = upsample_many(sources[:1], targets=[target], skip_existing=True, factor=2)
@@ -193,11 +193,14 @@ def test_other_weights_of_the_same_name_are_said(
     sources: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_imagej(sources[0], make_stack((2, 16, 16)))
-    target = upsample(sources[0], tmp_path / "out.tif", factor=2, model="fast", device="cpu")
+    target = upsample(sources[0], tmp_path / "out.tif", factor=2, device="cpu")
     monkeypatch.setattr("zinterp.interpolators.weights.sha256_of", lambda path: "0" * 64)
     monkeypatch.setattr("zinterp.interpolators.weights.ShippedWeights.verify", lambda self: None)
     (result,) = upsample_many(sources[:1], targets=[target], skip_existing=True, factor=2)
-    assert (result.status, result.reason) == ("skipped", "it is there already, made with other weights called fast")
+    assert (result.status, result.reason) == (
+        "skipped",
+        "it is there already, made with other weights called mirror-unet",
+    )
 
 
 def test_what_another_job_is_at_is_left_out(sources: list[Path], tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import zinterp
 ROOT = Path(zinterp.__file__).parent
 LAYERS = {
     "errors": -1,  # which all raise
+    "allocator": 0,
+    "threads": 0,
     "volume": 0,
     "io": 1,
     "positions": 0.5,

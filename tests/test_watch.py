@@ -177,6 +177,7 @@ class Counting(Doubtful):
     """Doubtful interpolation that counts its gaps."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.gaps = 0
 
     def uncertainty(self, planes: Stack, times: Stack) -> tuple[Stack, Stack]:

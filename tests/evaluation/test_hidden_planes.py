@@ -173,7 +173,7 @@ def test_a_job_is_evaluated_with_its_own_model_and_finish(source: Path) -> None:
     assert found.predictions["cubic"].outcome.job.finishing.sharpening is None
     auto = parse_model("fast+restore", {"restore": "mine.safetensors", "sharpen": "auto"})
     assert (auto.restore, auto.sharpen) == ("mine.safetensors", None)
-    assert default_models()[0] == "fast"
+    assert default_models() == ["mirror-unet", "fast"]
 
 
 def test_bad_requests_are_refused_in_one_line(source: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from zinterp.training.losses import deep_supervision, end_point_error, laplacian
 from zinterp.training.objectives import OBJECTIVES, ForFBNet, ForMirrorUNet, ForNestedUNet, ForSuperSloMo, alike, l1
 from zinterp.training.train import choose_objective
 
-SIZES = {"mirror-unet": {"channels": (8, 16)}, **SMALL}
+SIZES = {"mirror-unet": {"channels": (8, 16)}, "half-unet": {"channels": (8, 16, 16)}, **SMALL}
 
 
 @pytest.fixture(scope="module")

@@ -195,13 +195,13 @@ class HalfUNet(nn.Module):
     Attributes
     ----------
     context, multiple_of, uncertain, overlap, bytes_per_pixel
-        As in ``MirrorUNet``.
+        As in ``MirrorUNet``; its field of view is wider, and so is the overlap.
     """
 
     architecture = "half-unet"
     context = 3
     uncertain = True
-    overlap = 160
+    overlap = 192
     bytes_per_pixel = (260, 230)
 
     def __init__(self, size: HalfUNetSize | None = None) -> None:

@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -25,9 +27,10 @@ from zinterp.errors import (
 )
 from zinterp.estimate import estimate
 from zinterp.interpolators import create_interpolator
+from zinterp.interpolators.base import Needs
 from zinterp.io import open_volume
 from zinterp.io.tiff import TiffReader, TiffWriter
-from zinterp.job import choose_slab_depth, default_target, plan_job
+from zinterp.job import choose_slab_depth, default_target, notes_on_memory, plan_job
 from zinterp.journal import journal_path
 from zinterp.options import UpsampleOptions
 from zinterp.pipeline import (
@@ -905,3 +908,15 @@ def test_a_second_job_is_refused_before_it_reads(tmp_path: Path, monkeypatch: py
                 upsample(tmp_path / "a.tif", tmp_path / "b.tif", factor=2, model="linear", skip="auto")
 
     upsample(tmp_path / "a.tif", tmp_path / "b.tif", factor=2, model="linear", decided=second)
+
+
+@pytest.mark.parametrize("at_once", [1, 4])
+def test_each_of_several_workers_needs_memory_for_a_tile_of_its_own(at_once: int) -> None:
+    tile = 40 * 48 * 10**8  # bytes, far more than any machine has
+    options = UpsampleOptions(factor=2, tile=1000, max_memory=10**15)
+    needs = Needs(context=1, overlap=8, bytes_per_pixel=10**8, at_once=at_once)
+    job = plan_job(ArrayReader(make_stack()), options, needs=needs, model="linear")
+    for workers in (4, 8):
+        (note,) = notes_on_memory(job, replace(options, workers=workers))
+        needed = float(re.findall(r"may need ([0-9.]+) GB", note)[0])
+        assert needed == pytest.approx(workers * tile / 1e9, rel=0.05)

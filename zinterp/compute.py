@@ -130,7 +130,7 @@ def gaps(job: Job, slab: Slab, planes: Planes, part: Part) -> Iterator[Gap]:
         return
     stack = job.stacks[slab.stack]
     around = stack.grid.around(part.before, job.needs.context)
-    context, see = finite(job, chosen(planes, [slab.source.index(k) for k in around])), stack.normalizer.normalize
+    context, see = context_planes(job, slab, planes, around), stack.normalizer.normalize
     if stack.drift is None:
         numbers, times = zip(*part.made, strict=True)
         yield Gap(list(numbers), np.array([float(t) for t in times], np.float32), context, see)
@@ -142,10 +142,11 @@ def gaps(job: Job, slab: Slab, planes: Planes, part: Part) -> Iterator[Gap]:
         yield Gap([k], np.array([float(t)], np.float32), moved, np.asarray, acquired)
 
 
-def chosen(planes: Planes, indices: Sequence[int]) -> Planes:
-    """Some of the planes, without a copy where they follow each other."""
+def context_planes(job: Job, slab: Slab, planes: Planes, around: Sequence[int]) -> Planes:
+    """Some planes of a slab (2 * context, Y, X), as they were read; no copy where they follow each other."""
+    indices = [slab.source.index(k) for k in around]
     first, last = indices[0], indices[-1] + 1
-    return planes[first:last] if list(indices) == list(range(first, last)) else planes[list(indices)]
+    return finite(job, planes[first:last] if indices == list(range(first, last)) else planes[indices])
 
 
 def finite(job: Job, planes: Planes) -> Planes:

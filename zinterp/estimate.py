@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zinterp.compute import chosen, finite
+from zinterp.compute import context_planes
 from zinterp.drift import shifted
 from zinterp.interpolators import Interpolator
 from zinterp.job import Job
@@ -34,8 +34,7 @@ def estimate(job: Job, reader: VolumeReader, interpolator: Interpolator) -> Esti
     gap = grid.kept[(len(grid.kept) - 2) // 2]
     around = grid.around(gap, job.needs.context)
     slab = Slab(sorted({*around}), range(0))
-    context = finite(job, chosen(read_slab(reader, slab), [slab.source.index(k) for k in around]))
-    planes = job.stacks[0].normalizer.normalize(context)
+    planes = job.stacks[0].normalizer.normalize(context_planes(job, slab, read_slab(reader, slab), around))
     rows, cols = job.layout.tile
     padding = [(0, 0), (0, max(0, rows - planes.shape[1])), (0, max(0, cols - planes.shape[2]))]
     tile = np.pad(planes, padding, mode="symmetric")[None, :, :rows, :cols]

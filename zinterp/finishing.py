@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from zinterp.grain import add_grain, grain_generator
 from zinterp.interpolators.cubic import CubicInterpolator
-from zinterp.pulsing import Pair, Statistics, products, sampled_strips
+from zinterp.pulsing import Pair, Statistics, dot, products, sampled_strips
 from zinterp.sharpening import Sharpening, sharpen
 
 Plane = NDArray[np.float32]
@@ -275,8 +275,7 @@ def widened(sigma: Plane | None, added: Plane) -> Plane | None:
 
 def decibels(sigma: Plane) -> float:
     """The PSNR that deviations let expect, the intensity range being 1; at most 120 dB."""
-    power = float(np.einsum("ij,ij->", sigma, sigma, dtype=np.float64)) / sigma.size  # without a copy in float64
-    return float(-10 * np.log10(max(power, 1e-12)))
+    return float(-10 * np.log10(max(dot(sigma, sigma) / sigma.size, 1e-12)))
 
 
 def unsure(sigma: Plane, threshold: float) -> list[Region]:

@@ -378,8 +378,9 @@ def notes_on_memory(job: Job, options: UpsampleOptions) -> list[str]:
     """What a user is told where several processes may need more memory than there is."""
     workers = options.workers or 1
     fixed, each = slab_memory(job.source, options, job.needs)
-    tiles = job.at_once * math.prod(job.layout.tile) * tile_bytes(job.needs)
-    needed = workers * (program_bytes(job.needs) + fixed + each * len(job.slabs[0].target)) + tiles
+    at_once = min(job.at_once, max(job.needs.at_once // workers, 1))  # a worker has its share of the cores
+    tiles = at_once * math.prod(job.layout.tile) * tile_bytes(job.needs)
+    needed = workers * (program_bytes(job.needs) + tiles + fixed + each * len(job.slabs[0].target))
     there = psutil.virtual_memory().total
     if workers == 1 or needed <= there:
         return []

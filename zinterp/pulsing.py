@@ -40,7 +40,7 @@ class Statistics:
     def of(cls, plane: Plane, convert: Convert = as_float32) -> Self:
         """Measure a plane (Y, X) of finite values, a large one in strips of rows, after these are converted."""
         strips = convert(sampled_strips(plane))
-        mean = mean_of(strips)
+        mean = float(strips.mean(dtype=np.float64))
         variance, energy = products(strips, strips, mean, mean)
         return cls(mean, variance**0.5, energy)
 
@@ -89,11 +89,6 @@ def sampled_strips(plane: Plane) -> Plane:
     return strips
 
 
-def mean_of(strips: NDArray[np.float32]) -> float:
-    """Mean of all pixels."""
-    return float(strips.mean(dtype=np.float64))
-
-
 def products(
     ones: NDArray[np.float32], others: NDArray[np.float32], mean: float, other_mean: float
 ) -> tuple[float, float]:
@@ -101,26 +96,36 @@ def products(
 
     Products are float64, which squares of any float32 fit into.
     """
-    a, b = ones - np.float32(mean), others - np.float32(other_mean)
-    levels = dot(a, b) / a.size
-    inner = slice(1, -1)  # rows of a strip whose neighbours are in it
-    gradients = slopes(a, b, 1, ends=len(a) == 1)
-    a, b = (x[:, inner] if len(x) > 1 else x for x in (a, b))
-    return levels, (gradients + slopes(a, b, 2, ends=True)) / a.size
+    a = ones - np.float32(mean)
+    b = a if others is ones else others - np.float32(other_mean)
+    these = slopes(a)
+    those = these if b is a else slopes(b)
+    count = a[:, 1:-1].size if len(a) > 1 else a.size
+    return dot(a, b) / a.size, sum(map(dot, these, those)) / count
 
 
-def slopes(a: NDArray[np.float32], b: NDArray[np.float32], axis: int, *, ends: bool) -> float:
-    """Sum of the products of two gradients along an axis, central differences, or one-sided ones at the ends."""
-    a, b = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0)
-    total = dot(a[2:] - a[:-2], b[2:] - b[:-2]) / 4
-    for one, other in ((0, 1), (-2, -1)) if ends and len(a) > 1 else ():
-        total += dot(a[other] - a[one], b[other] - b[one])
-    return total
+def slopes(strips: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Gradients of strips (n, y, X) along y and x: central differences, and one-sided ones at the ends of a plane.
+
+    Of several strips, rows count whose neighbours are in the strip.
+    """
+    inner = strips[:, 1:-1] if len(strips) > 1 else strips
+    found = []
+    for axis, x, ends in ((1, strips, len(strips) == 1), (2, inner, True)):
+        along = np.moveaxis(x, axis, 0)
+        found.append((along[2:] - along[:-2]) / np.float32(2))
+        if ends and len(along) > 1:
+            found += [along[1] - along[0], along[-1] - along[-2]]
+    return found
 
 
 def dot(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Sum of the products of all elements; by this thread alone, as BLAS would not where others wait for a core."""
-    return float(np.multiply(a, b, dtype=np.float64).sum())
+    """Sum of the products of all elements, without a copy in float64.
+
+    By this thread alone, as BLAS would not do it where others wait for a core.
+    """
+    axes = "ijk"[: a.ndim]
+    return float(np.einsum(f"{axes},{axes}->", a, b, dtype=np.float64))
 
 
 @dataclass(frozen=True)

@@ -31,15 +31,10 @@ import numpy as np
 import tifffile
 
 from zinterp.allocator import keep_freed_memory
+from zinterp.models import PUBLISHED
 from zinterp.threads import side_by_side
 
 ROUNDS = 3
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "super-slomo": {"channels": (32, 64, 128, 256, 512, 512)},
-    "fbnet": {"features": (16, 32, 64), "flow": (32, 64, 64, 16)},
-    "softsplat": {"features": (32, 64, 96), "columns": 6},
-    "nested-unet": {"flow": (32, 64, 128, 256, 512), "heights": (7, 6, 5), "middle": (32, 32, 64)},
-}
 JOB = """
 import sys, time, json
 from zinterp.allocator import keep_freed_memory

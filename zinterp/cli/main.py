@@ -15,7 +15,6 @@ from zinterp.allocator import keep_freed_memory
 from zinterp.cli.text import printable
 from zinterp.errors import ZinterpError
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products here are small, and waiting costs more than they
 COMMANDS = ("upsample", "finish", "watch", "evaluate", "info", "verify", "demo", "models", "train")
 """Each is a module beside this one with a click command ``command``."""
 
@@ -44,12 +43,13 @@ def cli() -> None:
 
     Every option can also be given as ZINTERP_<COMMAND>_<OPTION> in the environment, or by --config FILE.toml.
     """
-    keep_freed_memory()
 
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     signal.signal(signal.SIGTERM, terminated)
+    keep_freed_memory()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's products are small here: waiting costs more than they
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as error:

@@ -82,13 +82,6 @@ RESTORERS: dict[str, Callable[[Sizes], "nn.Module"]] = {"boundary-restoration": 
 
 TRAINABLE = ARCHITECTURES | RESTORERS
 
-NETWORKS: dict[str, tuple[str, Sizes]] = {
-    "mirror-unet": ("mirror-unet", {}),
-    "fast": ("half-unet", {}),
-    **{name: (name, {}) for name in ("super-slomo", "nested-unet", "fbnet", "softsplat")},
-}
-"""What can be trained from random weights, by name: an architecture and its sizes. The first is the default."""
-
 PUBLISHED: dict[str, Sizes] = {
     "super-slomo": {"channels": (32, 64, 128, 256, 512, 512)},
     "nested-unet": {
@@ -107,3 +100,10 @@ PUBLISHED: dict[str, Sizes] = {
     },
 }
 """Sizes of the networks of others as they were published, by name; those that are not told are the nearest known."""
+
+NETWORKS: dict[str, tuple[str, Sizes]] = {
+    "mirror-unet": ("mirror-unet", {}),
+    "fast": ("half-unet", {}),
+    **{name: (name, {}) for name in PUBLISHED},
+}
+"""What can be trained from random weights, by name: an architecture and its sizes. The first is the default."""
